@@ -1,0 +1,196 @@
+//! The pod that somebody wants, once it was defaulted and validated.
+
+use crate::{ContainerName, IdError, PodName, PodUid};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What is wrong with one field, in the words of the API server's validation.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {message}")]
+pub struct FieldError {
+    /// As `spec.containers[0].image`.
+    pub path: String,
+    pub message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestartPolicy {
+    Always,
+    OnFailure,
+    Never,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImagePullPolicy {
+    Always,
+    IfNotPresent,
+    Never,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum QosClass {
+    Guaranteed,
+    Burstable,
+    BestEffort,
+}
+
+impl QosClass {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            QosClass::Guaranteed => "Guaranteed",
+            QosClass::Burstable => "Burstable",
+            QosClass::BestEffort => "BestEffort",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ContainerRole {
+    Init,
+    Main,
+}
+
+/// A `v1` Pod whose existence is the proof that it can be run: every default is filled in, every field is one that this agent
+/// honours, names and quantities parse. Cheap to clone, never changed; a changed manifest is another `AdmittedPod` with another uid.
+///
+/// Made by `manifest_source::admit` (a static manifest) and in tests; the accessors below may rely on what it checked.
+#[derive(Clone)]
+pub struct AdmittedPod {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    uid: PodUid,
+    name: PodName,
+    pod: Pod,
+    /// Containers in their order of start, with their checked names.
+    containers: Vec<(ContainerRole, ContainerName, usize)>,
+    qos: QosClass,
+}
+
+impl AdmittedPod {
+    /// Wraps a pod that the caller has defaulted and validated. `qos` is what `node_policy::qos_class` says of it.
+    ///
+    /// # Errors
+    /// When uid or a container's name is none: the caller forgot to validate.
+    pub fn from_validated(pod: Pod, qos: QosClass) -> Result<Self, IdError> {
+        let uid = PodUid::new(pod.metadata.uid.as_deref().unwrap_or_default())?;
+        let name = PodName {
+            namespace: pod.metadata.namespace.clone().unwrap_or_default(),
+            name: pod.metadata.name.clone().unwrap_or_default(),
+        };
+        let no_spec = PodSpec::default();
+        let spec = pod.spec.as_ref().unwrap_or(&no_spec);
+        let roles = [
+            (
+                ContainerRole::Init,
+                spec.init_containers.as_deref().unwrap_or_default(),
+            ),
+            (ContainerRole::Main, &spec.containers),
+        ];
+        let mut containers = Vec::new();
+        for (role, list) in roles {
+            for (index, container) in list.iter().enumerate() {
+                containers.push((role, ContainerName::new(&container.name)?, index));
+            }
+        }
+        Ok(Self {
+            inner: Arc::new(Inner {
+                uid,
+                name,
+                pod,
+                containers,
+                qos,
+            }),
+        })
+    }
+
+    pub fn uid(&self) -> &PodUid {
+        &self.inner.uid
+    }
+    pub fn name(&self) -> &PodName {
+        &self.inner.name
+    }
+    pub fn qos(&self) -> QosClass {
+        self.inner.qos
+    }
+    /// The whole object, without status.
+    pub fn pod(&self) -> &Pod {
+        &self.inner.pod
+    }
+    pub fn spec(&self) -> &PodSpec {
+        static EMPTY: std::sync::LazyLock<PodSpec> = std::sync::LazyLock::new(PodSpec::default);
+        self.inner.pod.spec.as_ref().unwrap_or(&EMPTY)
+    }
+    /// Init containers in order, then the main ones.
+    pub fn containers(&self) -> impl Iterator<Item = (ContainerRole, &ContainerName, &Container)> {
+        self.inner
+            .containers
+            .iter()
+            .map(|(role, name, index)| (*role, name, self.by_index(*role, *index)))
+    }
+    pub fn container(&self, name: &ContainerName) -> Option<(ContainerRole, &Container)> {
+        self.containers()
+            .find(|(_, n, _)| *n == name)
+            .map(|(role, _, c)| (role, c))
+    }
+    fn by_index(&self, role: ContainerRole, index: usize) -> &Container {
+        let spec = self.spec();
+        match role {
+            ContainerRole::Init => &spec.init_containers.as_deref().unwrap_or_default()[index],
+            ContainerRole::Main => &spec.containers[index],
+        }
+    }
+    pub fn restart_policy(&self) -> RestartPolicy {
+        match self.spec().restart_policy.as_deref() {
+            Some("OnFailure") => RestartPolicy::OnFailure,
+            Some("Never") => RestartPolicy::Never,
+            _ => RestartPolicy::Always,
+        }
+    }
+    /// `terminationGracePeriodSeconds`; a kubelet never gives less than what the pod says, and 30 s when it says nothing.
+    pub fn grace_period(&self) -> Duration {
+        Duration::from_secs(
+            self.spec()
+                .termination_grace_period_seconds
+                .and_then(|s| u64::try_from(s).ok())
+                .unwrap_or(30),
+        )
+    }
+    pub fn host_network(&self) -> bool {
+        self.spec().host_network == Some(true)
+    }
+    pub fn host_pid(&self) -> bool {
+        self.spec().host_pid == Some(true)
+    }
+    pub fn host_ipc(&self) -> bool {
+        self.spec().host_ipc == Some(true)
+    }
+    pub fn share_process_namespace(&self) -> bool {
+        self.spec().share_process_namespace == Some(true)
+    }
+}
+
+impl PartialEq for AdmittedPod {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+            || (self.inner.uid == other.inner.uid && self.inner.pod == other.inner.pod)
+    }
+}
+
+impl fmt::Debug for AdmittedPod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AdmittedPod({} {})", self.inner.name, self.inner.uid)
+    }
+}
+
+/// The pull policy of a container, once defaulted.
+pub fn image_pull_policy(container: &Container) -> ImagePullPolicy {
+    match container.image_pull_policy.as_deref() {
+        Some("Always") => ImagePullPolicy::Always,
+        Some("Never") => ImagePullPolicy::Never,
+        _ => ImagePullPolicy::IfNotPresent,
+    }
+}
