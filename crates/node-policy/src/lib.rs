@@ -1,1 +1,32 @@
-//! node-policy
+//! What a pod's resources mean to this node: its QoS class, the numbers of its cgroups, its OOM score.
+//!
+//! Pure: a pod and facts of the node go in, numbers come out. No file of the kernel is known here; `cgroup-tree` writes the numbers.
+//! What each function computes is what the kubelet computes (`pkg/apis/core/v1/helper/qos`, `pkg/kubelet/cm/helpers_linux.go`,
+//! `pkg/kubelet/qos/policy.go`, `k8s.io/component-helpers/resource`), so that a pod moves between the two and keeps its share.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`qos`] | [`qos_class`] |
+//! | [`requests`] | what a container and a pod ask for and may use, init containers counted |
+//! | [`cpu`] | millicores → shares, weight, quota |
+//! | [`numbers`] | [`CgroupNumbers`] of a container, a pod, a QoS tier and the node |
+//! | [`oom`] | [`oom_score_adj`] |
+//!
+//! What it deliberately does not know: hugepages (refused by validation), pod overhead of runtime classes, sidecars.
+
+pub mod cpu;
+pub mod numbers;
+pub mod oom;
+pub mod qos;
+pub mod requests;
+
+pub use numbers::{
+    CgroupNumbers, DEFAULT_POD_PIDS_LIMIT, NodeNumbers, TierShares, container_numbers, pod_numbers,
+    tier_shares,
+};
+pub use oom::{OomFacts, oom_score_adj};
+pub use qos::qos_class;
+pub use requests::{Amounts, Resource, container_limit, container_request, pod_amounts};
+
+#[cfg(test)]
+mod fixtures;

@@ -1,0 +1,144 @@
+//! What a container and a pod ask for (requests) and may use (limits).
+
+use k8s_openapi::api::core::v1::{Container, PodSpec, ResourceRequirements};
+use pod_model::Quantity;
+
+/// The resources that cgroups and QoS know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Resource {
+    Cpu,
+    Memory,
+}
+
+impl Resource {
+    pub const ALL: [Resource; 2] = [Resource::Cpu, Resource::Memory];
+
+    /// The key in `resources.requests` and `resources.limits`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Resource::Cpu => "cpu",
+            Resource::Memory => "memory",
+        }
+    }
+}
+
+/// Zero and an unparsable text (which validation refuses) count as not given, as in the kubelet.
+fn listed(
+    resources: Option<&ResourceRequirements>,
+    limits: bool,
+    resource: Resource,
+) -> Option<Quantity> {
+    let resources = resources?;
+    let list = if limits {
+        resources.limits.as_ref()
+    } else {
+        resources.requests.as_ref()
+    };
+    Quantity::parse(&list?.get(resource.name())?.0)
+        .ok()
+        .filter(|q| q.milli() > 0)
+}
+
+/// The limit, `None` when there is none.
+pub fn container_limit(container: &Container, resource: Resource) -> Option<Quantity> {
+    listed(container.resources.as_ref(), true, resource)
+}
+
+/// The request; a missing one is the limit, as the API's defaulting has it.
+pub fn container_request(container: &Container, resource: Resource) -> Option<Quantity> {
+    let resources = container.resources.as_ref();
+    let given = resources
+        .and_then(|r| r.requests.as_ref())
+        .is_some_and(|r| r.contains_key(resource.name()));
+    if given {
+        listed(resources, false, resource)
+    } else {
+        listed(resources, true, resource)
+    }
+}
+
+/// Sums over a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Amounts {
+    pub cpu: Quantity,
+    pub memory: Quantity,
+}
+
+impl Amounts {
+    fn of(container: &Container, amount: fn(&Container, Resource) -> Option<Quantity>) -> Self {
+        Self {
+            cpu: amount(container, Resource::Cpu).unwrap_or_default(),
+            memory: amount(container, Resource::Memory).unwrap_or_default(),
+        }
+    }
+    fn plus(self, other: Self) -> Self {
+        Self {
+            cpu: add(self.cpu, other.cpu),
+            memory: add(self.memory, other.memory),
+        }
+    }
+    fn max(self, other: Self) -> Self {
+        Self {
+            cpu: self.cpu.max(other.cpu),
+            memory: self.memory.max(other.memory),
+        }
+    }
+}
+
+fn add(a: Quantity, b: Quantity) -> Quantity {
+    Quantity::from_milli(a.milli().saturating_add(b.milli()))
+}
+
+/// A pod's requests and limits: the main containers run together, so they add up; init containers run one after the other before them,
+/// so the greatest counts. A resource that no container limits has the limit zero here; see [`crate::pod_numbers`] for what that means.
+pub fn pod_amounts(spec: &PodSpec) -> (Amounts, Amounts) {
+    let inits = spec.init_containers.as_deref().unwrap_or_default();
+    let total = |amount: fn(&Container, Resource) -> Option<Quantity>| {
+        let main = spec
+            .containers
+            .iter()
+            .map(|c| Amounts::of(c, amount))
+            .fold(Amounts::default(), Amounts::plus);
+        inits
+            .iter()
+            .map(|c| Amounts::of(c, amount))
+            .fold(main, Amounts::max)
+    };
+    (total(container_request), total(container_limit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{container, pod};
+
+    #[test]
+    fn a_pod_asks_for_the_sum_of_its_containers_or_for_its_greatest_init_container() {
+        let spec = pod(
+            &[
+                container("i1", &[("cpu", "3")], &[]),
+                container("i2", &[("memory", "10Mi")], &[]),
+            ],
+            &[
+                container("a", &[("cpu", "1"), ("memory", "64Mi")], &[("cpu", "2")]),
+                container("b", &[("cpu", "500m")], &[("cpu", "500m")]),
+            ],
+        );
+        let (requests, limits) = pod_amounts(&spec);
+        assert_eq!(requests.cpu.milli(), 3000, "the init container's");
+        assert_eq!(requests.memory.value(), 64 << 20, "the sum");
+        assert_eq!(limits.cpu.milli(), 2500);
+        assert_eq!(limits.memory.value(), 0);
+    }
+
+    #[test]
+    fn a_missing_request_is_the_limit_and_an_explicit_zero_is_not() {
+        let missing = container("a", &[], &[("cpu", "2")]);
+        assert_eq!(
+            container_request(&missing, Resource::Cpu).map(Quantity::milli),
+            Some(2000)
+        );
+        let zero = container("a", &[("cpu", "0")], &[("cpu", "2")]);
+        assert_eq!(container_request(&zero, Resource::Cpu), None);
+    }
+}
