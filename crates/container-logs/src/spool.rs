@@ -208,6 +208,8 @@ impl Spool {
     }
 
     /// Moves what is in `fifo` now, at most 256 KiB, into `log`. Never waits. `at` is wall time in nanoseconds.
+    ///
+    /// A FIFO opened after its last writer had left never polls as hung up: try each once after opening it.
     pub fn transfer(
         &mut self,
         fifo: BorrowedFd<'_>,
