@@ -91,8 +91,7 @@ fn syntax_error(error: &serde_saphyr::Error) -> SyntaxError {
         at: error.location().map(place).unwrap_or_default(),
         message: UserMessageFormatter
             .format_message(error.without_snippet())
-            .escape_debug()
-            .to_string(),
+            .replace(char::is_control, " "),
     }
 }
 

@@ -1,0 +1,408 @@
+//! The thread that follows the directory.
+//!
+//! ```text
+//!            opened, read whole                    ┌── events: read those files ──┐
+//!   Away ───────────────────────────► Following ───┤                              │
+//!    ▲ ▲ tries again every second         │  ▲     └── every 20 s: read all ──────┤
+//!    └─┴──── gone, moved, unreadable ─────┘  └────────────────────────────────────┘
+//! ```
+//!
+//! A file that an event calls complete is read and believed at once. One that only changed (the slow re-read found it, or it was made
+//! and not closed) may be half written: it is believed when two readings, a quarter of a second apart, agree.
+
+use crate::file::{self, Content};
+use crate::problem::Problem;
+use crate::snapshot::Snapshot;
+use crate::table::Table;
+use crate::watch::{Sign, Watch};
+use pod_model::WallTime;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::Errno;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::watch as channel;
+
+/// A kubelet's `fileCheckFrequency`.
+const REREAD_EVERY: Duration = Duration::from_secs(20);
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Between two readings of a file that nobody said is complete.
+const SETTLES_IN: Duration = Duration::from_millis(250);
+/// How long an editor may take to write anew what it renamed to its backup's name.
+const SET_ASIDE_FOR: Duration = Duration::from_millis(500);
+/// Files taken in before the others hear of them.
+const PUBLISH_AFTER: usize = 8;
+
+/// Why the source does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error("make the path of the manifests {path:?} absolute")]
+    Path {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("make the event to stop the reading of manifests with")]
+    Event { source: Errno },
+    #[error("start the thread that reads the manifests")]
+    Thread { source: std::io::Error },
+}
+
+/// A directory to read pods from; nothing is touched before [`ManifestSource::run`].
+#[derive(Debug, Clone)]
+pub struct ManifestSource {
+    directory: PathBuf,
+    node_name: String,
+    reread_every: Duration,
+}
+
+impl ManifestSource {
+    /// `node_name` is an RFC 1123 subdomain.
+    pub fn new(directory: impl Into<PathBuf>, node_name: impl Into<String>) -> Self {
+        Self {
+            directory: directory.into(),
+            node_name: node_name.into(),
+            reread_every: REREAD_EVERY,
+        }
+    }
+
+    /// How often everything is read again, in case an event was not sent (a network file system, a file behind a link).
+    #[must_use]
+    pub fn reread_every(mut self, interval: Duration) -> Self {
+        self.reread_every = interval.max(SETTLES_IN);
+        self
+    }
+
+    /// Starts the thread. The directory need not exist.
+    ///
+    /// # Errors
+    /// When the process has no descriptor or thread left.
+    pub fn run(self) -> Result<Running, SourceError> {
+        // The path is part of a pod's identity: it must not depend on where the agent was started from more than it has to.
+        let directory = std::path::absolute(&self.directory).map_err(|source| {
+            let path = self.directory.clone();
+            SourceError::Path { path, source }
+        })?;
+        let event = |source| SourceError::Event { source };
+        let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(event)?;
+        let stopped = stop
+            .try_clone()
+            .map_err(|source| SourceError::Thread { source })?;
+        let (sender, snapshots) = channel::channel(Arc::new(Snapshot::default()));
+        let mut follower = Follower {
+            table: Table::new(directory.clone(), self.node_name),
+            directory,
+            reread_every: self.reread_every,
+            watch: Err(Errno::NOENT),
+            settling: BTreeMap::new(),
+            sender,
+            published: None,
+            stopped,
+        };
+        let thread = std::thread::Builder::new()
+            .name("manifests".to_owned())
+            .spawn(move || follower.run())
+            .map_err(|source| SourceError::Thread { source })?;
+        Ok(Running {
+            snapshots,
+            stop,
+            thread: Some(thread),
+        })
+    }
+}
+
+/// The running source. The thread ends when this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    snapshots: channel::Receiver<Arc<Snapshot>>,
+    stop: OwnedFd,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// The snapshots; the first, before the directory was looked at, is empty and not ready.
+    pub fn snapshots(&self) -> channel::Receiver<Arc<Snapshot>> {
+        self.snapshots.clone()
+    }
+
+    /// Ends the thread and waits for it.
+    pub fn stop(mut self) {
+        self.tell_to_stop();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that reads the manifests panicked");
+        }
+    }
+
+    fn tell_to_stop(&self) {
+        // Fails only when the counter is full: then it was told already.
+        let _ = rustix::io::write(&self.stop, &1u64.to_ne_bytes());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Not joined: a read from a file system that hangs must not hang the agent's end too.
+        self.tell_to_stop();
+    }
+}
+
+struct Follower {
+    directory: PathBuf,
+    reread_every: Duration,
+    table: Table,
+    /// The directory, or why there is none to follow.
+    watch: Result<Watch, Errno>,
+    settling: BTreeMap<OsString, Settling>,
+    sender: channel::Sender<Arc<Snapshot>>,
+    /// What the last snapshot was made from.
+    published: Option<(u64, Option<Problem>)>,
+    stopped: OwnedFd,
+}
+
+/// A file that is not believed yet.
+struct Settling {
+    due: Instant,
+    /// What the last reading gave; `None` waits for whatever is there when it is due.
+    last: Option<Content>,
+}
+
+impl Follower {
+    fn run(&mut self) {
+        let mut next_reread = Instant::now();
+        loop {
+            if Instant::now() >= next_reread {
+                self.reread();
+                self.publish();
+                let wait = match self.watch {
+                    Ok(_) => self.reread_every,
+                    Err(_) => TRY_AGAIN_AFTER.min(self.reread_every),
+                };
+                next_reread = Instant::now() + wait;
+            }
+            let due = self.settling.values().map(|s| s.due).min();
+            let until = due.map_or(next_reread, |due| due.min(next_reread));
+            if self.wait(until) {
+                return;
+            }
+            if self.take_events() || self.settle() {
+                next_reread = Instant::now();
+                continue;
+            }
+            self.publish();
+        }
+    }
+
+    /// Waits for an event or the time; true means to stop.
+    fn wait(&self, until: Instant) -> bool {
+        let left = until.saturating_duration_since(Instant::now());
+        // Rounded up to a millisecond: a poll that is a little late beats one that spins.
+        let timeout = Timespec::try_from(left + Duration::from_millis(1)).unwrap_or(Timespec {
+            tv_sec: 1,
+            tv_nsec: 0,
+        });
+        let mut fds = vec![PollFd::from_borrowed_fd(
+            self.stopped.as_fd(),
+            PollFlags::IN,
+        )];
+        if let Ok(watch) = &self.watch
+            && let Some(fd) = watch.events_fd()
+        {
+            fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        }
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(_) => !fds[0].revents().is_empty(),
+            Err(Errno::INTR) => false,
+            // Nothing else can be wrong with two open descriptors.
+            Err(e) => {
+                tracing::error!(error = %e, "waiting for changes of the manifests failed");
+                true
+            }
+        }
+    }
+
+    /// Reads everything; opens the directory first when it is not open or is another one now.
+    fn reread(&mut self) {
+        let stale = match &self.watch {
+            Ok(watch) => !watch.is_still_at(&self.directory),
+            Err(_) => true,
+        };
+        if stale {
+            self.watch = Watch::open(&self.directory);
+            self.settling.clear();
+        }
+        let Ok(watch) = &self.watch else { return };
+        let names = match watch.names() {
+            Ok(names) => names,
+            Err(errno) => {
+                self.watch = Err(errno);
+                return;
+            }
+        };
+        let now = wall_now();
+        for name in &names {
+            let content = file::read(watch.directory(), name);
+            if stale
+                || self.settling.contains_key(name)
+                || !self.may_be_half_written(name, &content)
+            {
+                if !self.settling.contains_key(name) {
+                    self.table.put(name, content, now);
+                }
+            } else {
+                let settling = Settling {
+                    due: Instant::now() + SETTLES_IN,
+                    last: Some(content),
+                };
+                self.settling.insert(name.clone(), settling);
+            }
+        }
+        let names: BTreeSet<&OsStr> = names.iter().map(OsString::as_os_str).collect();
+        let settling = &self.settling;
+        self.table
+            .retain(|name| names.contains(name) || settling.contains_key(name));
+    }
+
+    fn may_be_half_written(&self, name: &OsStr, content: &Content) -> bool {
+        match content {
+            Content::Text(text) => !self.table.is_known(name, text),
+            _ => self.table.is_new(name),
+        }
+    }
+
+    /// Takes in what the events say; true means to read everything anew.
+    fn take_events(&mut self) -> bool {
+        let Ok(watch) = &self.watch else { return false };
+        let signs = watch.signs();
+        // Files that vanished with their directory are not gone: the source is.
+        if signs.directory_gone
+            || (signs.files.values().any(|s| *s == Sign::Gone)
+                && !watch.is_still_at(&self.directory))
+        {
+            self.watch = Err(Errno::NOENT);
+            return true;
+        }
+        for (count, (name, sign)) in signs.files.into_iter().enumerate() {
+            self.take_sign(&name, sign);
+            if count % PUBLISH_AFTER == PUBLISH_AFTER - 1 {
+                self.publish();
+            }
+        }
+        if signs.everything {
+            // Links are switched whole; and after an overflow nothing says what is half written.
+            self.believe_everything();
+        }
+        false
+    }
+
+    fn take_sign(&mut self, name: &OsStr, sign: Sign) {
+        let Ok(watch) = &self.watch else { return };
+        let wait = match sign {
+            Sign::Complete | Sign::Gone => {
+                self.settling.remove(name);
+                let content = file::read(watch.directory(), name);
+                self.table.put(name, content, wall_now());
+                return;
+            }
+            Sign::Touched => SETTLES_IN,
+            Sign::SetAside => SET_ASIDE_FOR,
+        };
+        let last = match sign {
+            Sign::Touched => Some(file::read(watch.directory(), name)),
+            _ => None,
+        };
+        if let Some(Content::Text(text)) = &last
+            && self.table.is_known(name, text)
+        {
+            return;
+        }
+        let due = Instant::now() + wait;
+        self.settling
+            .insert(name.to_owned(), Settling { due, last });
+    }
+
+    fn believe_everything(&mut self) {
+        let Ok(watch) = &self.watch else { return };
+        let Ok(names) = watch.names() else { return };
+        let now = wall_now();
+        for name in &names {
+            let content = file::read(watch.directory(), name);
+            self.table.put(name, content, now);
+        }
+        let names: BTreeSet<&OsStr> = names.iter().map(OsString::as_os_str).collect();
+        self.table.retain(|name| names.contains(name));
+        self.settling.clear();
+    }
+
+    /// Reads again what is due, and believes what has come to rest; true means to read everything anew.
+    fn settle(&mut self) -> bool {
+        let Ok(watch) = &self.watch else { return false };
+        let now = Instant::now();
+        if self.settling.values().all(|s| s.due > now) {
+            return false;
+        }
+        // In a directory that is gone every file is absent, and it means nothing.
+        if !watch.is_still_at(&self.directory) {
+            self.watch = Err(Errno::NOENT);
+            return true;
+        }
+        for (name, settling) in &mut self.settling {
+            if settling.due > now {
+                continue;
+            }
+            let content = file::read(watch.directory(), name);
+            match &settling.last {
+                Some(last) if *last != content => {
+                    settling.due = now + SETTLES_IN;
+                    settling.last = Some(content);
+                }
+                _ => {
+                    settling.due = now;
+                    settling.last = None;
+                    self.table.put(name, content, wall_now());
+                }
+            }
+        }
+        self.settling.retain(|_, s| s.due > now);
+        false
+    }
+
+    /// Tells the others, if there is anything new to tell.
+    fn publish(&mut self) {
+        let own = self.own_problem();
+        let basis = Some((self.table.version(), own.clone()));
+        if self.published == basis {
+            return;
+        }
+        self.published = basis;
+        let mut snapshot = self.table.snapshot(self.watch.is_ok());
+        snapshot.problems.splice(0..0, own);
+        self.sender.send_replace(Arc::new(snapshot));
+    }
+
+    /// What is wrong with the directory itself.
+    fn own_problem(&self) -> Option<Problem> {
+        let (errno, what) = match &self.watch {
+            Err(errno) => (*errno, "the directory of the manifests cannot be read"),
+            Ok(watch) => (
+                watch.why_no_events()?,
+                "changes are seen only by reading everything again, for inotify gives no events",
+            ),
+        };
+        let reason = std::io::Error::from(errno);
+        Some(Problem::of_file(
+            &self.directory,
+            format!("{what}: {reason}"),
+        ))
+    }
+}
+
+fn wall_now() -> WallTime {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let nanos = since.map(|d| d.as_nanos()).unwrap_or_default();
+    WallTime(i64::try_from(nanos).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,86 @@
+//! The pod's own fields; containers, volumes, names and security have files of their own.
+
+use super::{container, names, network, not_negative, one_of, security, volumes};
+use crate::field_path::{FieldPath, Findings};
+use k8s_openapi::api::core::v1::PodSpec;
+use std::collections::BTreeSet;
+
+pub(super) fn check(
+    spec: &PodSpec,
+    node_name: &str,
+    path: &FieldPath<'_>,
+    findings: &mut Findings,
+) {
+    one_of(
+        spec.restart_policy.as_deref(),
+        &["Always", "OnFailure", "Never"],
+        &path.key("restartPolicy"),
+        findings,
+    );
+    not_negative(
+        spec.termination_grace_period_seconds,
+        &path.key("terminationGracePeriodSeconds"),
+        findings,
+    );
+    if let Some(given) = spec.node_name.as_deref()
+        && !given.is_empty()
+        && given != node_name
+    {
+        let detail = format!("this node is {node_name:?}");
+        findings.invalid(&path.key("nodeName"), given, &detail);
+    }
+    if spec.share_process_namespace == Some(true) && spec.host_pid == Some(true) {
+        findings.invalid(
+            &path.key("shareProcessNamespace"),
+            true,
+            "ShareProcessNamespace and HostPID cannot both be enabled",
+        );
+    }
+    for (key, name) in [("hostname", &spec.hostname), ("subdomain", &spec.subdomain)] {
+        if let Some(name) = name.as_deref().filter(|n| !n.is_empty())
+            && let Some(wrong) = names::dns_label(name)
+        {
+            findings.invalid(&path.key(key), name, wrong);
+        }
+    }
+    network::dns(spec, path, findings);
+    network::host_aliases(spec, path, findings);
+    if let Some(context) = &spec.security_context {
+        security::pod(context, &path.key("securityContext"), findings);
+    }
+    let volumes = volumes::check(spec, &path.key("volumes"), findings);
+    containers(spec, &volumes, path, findings);
+    network::host_ports(spec, path, findings);
+}
+
+fn containers(
+    spec: &PodSpec,
+    volumes: &BTreeSet<&str>,
+    path: &FieldPath<'_>,
+    findings: &mut Findings,
+) {
+    if spec.containers.is_empty() {
+        findings.required(&path.key("containers"), "");
+    }
+    let init = spec.init_containers.as_deref().unwrap_or_default();
+    let all: BTreeSet<&str> = init
+        .iter()
+        .chain(&spec.containers)
+        .map(|c| c.name.as_str())
+        .collect();
+    let surroundings = container::Surroundings {
+        volumes,
+        containers: &all,
+    };
+    let mut seen = BTreeSet::new();
+    for (list, containers) in [("initContainers", init), ("containers", &spec.containers)] {
+        let path = path.key(list);
+        for (index, container) in containers.iter().enumerate() {
+            let path = path.index(index);
+            if !container.name.is_empty() && !seen.insert(container.name.as_str()) {
+                findings.duplicate(&path.key("name"), &container.name);
+            }
+            container::check(container, &surroundings, &path, findings);
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The source against a real directory and a real inotify.
+
+mod following;
+mod node;
