@@ -209,7 +209,8 @@ impl Spool {
 
     /// Moves what is in `fifo` now, at most 256 KiB, into `log`. Never waits. `at` is wall time in nanoseconds.
     ///
-    /// A FIFO opened after its last writer had left never polls as hung up: try each once after opening it.
+    /// A FIFO opened after its last writer had left never polls as hung up: try each once after opening it. And a FIFO that nobody
+    /// has open forgets what it holds: for output to outlive both the container and this process, a third keeps a reading end open.
     pub fn transfer(
         &mut self,
         fifo: BorrowedFd<'_>,
