@@ -6,15 +6,27 @@
 //!
 //! | module | facility |
 //! |---|---|
-//! | [`bpf`] | device filters of cgroup v2: load and attach a program |
 //! | [`clock`] | `CLOCK_BOOTTIME` and `CLOCK_REALTIME` in nanoseconds |
-//! | [`pidfd`] | open, signal, wait, and the exit of a process that somebody else reaped |
+//! | [`clone`] | `clone3` for a process with one thread |
+//! | [`descriptors`] | close-on-exec for all, and what is inherited on purpose |
 //! | [`mapping`] | a small shared file mapping whose stores survive the death of the process |
+//! | [`memory`] | the allocator of a process that must stay small |
+//! | [`mount_attr`] | `mount_setattr`: flags and propagation by descriptor |
+//! | [`pidfd`] | open, signal, wait, and the exit of a process that somebody else reaped |
+//! | [`privilege`] | capability sets as masks |
 //! | [`process`] | start time of a process, which makes a pid number an identity |
+//! | [`seccomp`] | loading a finished program |
+//! | [`signals`] | default actions and an empty mask |
 #![allow(unsafe_code)]
 
-pub mod bpf;
 pub mod clock;
+pub mod clone;
+pub mod descriptors;
 pub mod mapping;
+pub mod memory;
+pub mod mount_attr;
 pub mod pidfd;
+pub mod privilege;
 pub mod process;
+pub mod seccomp;
+pub mod signals;
