@@ -35,6 +35,7 @@ pub(crate) struct Batch {
     pub(crate) inode: u64,
     pub(crate) size: u64,
     pub(crate) max_bytes: u64,
+    pub(crate) max_files: u32,
     /// Wall time of the batch in nanoseconds; every line of it bears this time.
     pub(crate) at: i64,
 }
@@ -77,6 +78,7 @@ impl Journal {
         ] {
             page[at..at + 8].copy_from_slice(&number.to_le_bytes());
         }
+        page[12..16].copy_from_slice(&batch.max_files.to_le_bytes());
         page[48..56].copy_from_slice(&batch.at.to_le_bytes());
         page[FIXED..FIXED + path.len()].copy_from_slice(path);
         self.file.write_all_at(&page[..FIXED + path.len()], 0)
@@ -113,6 +115,7 @@ fn decode(page: &[u8; PAGE]) -> Option<(Batch, PathBuf)> {
         inode: number(24)?,
         size: number(32)?,
         max_bytes: number(40)?,
+        max_files: u32::from_le_bytes(page[12..16].try_into().ok()?),
         at: i64::from_le_bytes(page[48..56].try_into().ok()?),
     };
     Some((batch, PathBuf::from(std::ffi::OsStr::from_bytes(path))))
@@ -137,6 +140,7 @@ mod tests {
             inode: 2,
             size: 3,
             max_bytes: u64::MAX,
+            max_files: 7,
             at: -5,
         };
         let path = Path::new("/var/log/pods/a_b_c/d/0.log");
@@ -156,6 +160,7 @@ mod tests {
             inode: 0,
             size: 0,
             max_bytes: 0,
+            max_files: 5,
             at: 0,
         };
         let long = PathBuf::from(format!("/{}", "x".repeat(PAGE)));
@@ -173,6 +178,7 @@ mod tests {
                 inode: 0,
                 size: 0,
                 max_bytes: 0,
+                max_files: 5,
                 at: 0,
             };
             journal.write(&batch, Path::new("/x")).unwrap();

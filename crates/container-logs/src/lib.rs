@@ -16,12 +16,15 @@
 //!                    journal (what is under way)
 //! ```
 
+mod housekeep;
 mod journal;
 mod line;
 mod log_file;
 mod place;
+mod rotated;
 mod spool;
 
+pub use housekeep::{HousekeepError, housekeep};
 pub use line::Stream;
 pub use log_file::{LogError, LogFile, SMALLEST_LIMIT};
 pub use spool::{Recovered, Spool, SpoolError, Transferred};

@@ -6,17 +6,21 @@
 //!
 //! Both steps of a rotation can be repeated: a name that is ours is renamed away, a name that is gone is made.
 
+use crate::housekeep::drop_oldest;
 use crate::line;
 use crate::place::{self, Found};
+use crate::rotated::Rotated;
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
-use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// A limit below this is raised to it: a file must hold at least some lines.
 pub const SMALLEST_LIMIT: u64 = 1024;
+
+/// `containerLogMaxFiles` of a kubelet that nobody configured.
+const DEFAULT_FILES: u32 = 5;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -61,6 +65,7 @@ pub struct LogFile {
     inode: u64,
     size: u64,
     max_bytes: u64,
+    max_files: u32,
     /// The last rotation's second and how many came before it within that second.
     last_rotation: ([u8; 15], u32),
 }
@@ -76,14 +81,25 @@ impl LogFile {
             inode,
             size,
             max_bytes: max_bytes.max(SMALLEST_LIMIT),
+            max_files: DEFAULT_FILES,
             last_rotation: ([0; 15], 0),
         })
+    }
+    /// Keeps at most `max_files` files, the current one counted, instead of five: at a rotation the oldest goes, so that a container
+    /// in full flow never has more than `max_files * max_bytes` on disk, even when no agent is there to tidy up.
+    #[must_use]
+    pub fn keeping(mut self, max_files: u32) -> Self {
+        self.max_files = max_files.max(2);
+        self
     }
     pub fn path(&self) -> &Path {
         &self.path
     }
     pub fn max_bytes(&self) -> u64 {
         self.max_bytes
+    }
+    pub(crate) fn max_files(&self) -> u32 {
+        self.max_files
     }
     pub(crate) fn inode(&self) -> u64 {
         self.inode
@@ -126,12 +142,12 @@ impl LogFile {
             // Somebody's new file is ours only if it is empty: then the rotation got this far before.
             Ok(stat) if stat.st_ino != old && stat.st_size == 0 => {}
             Ok(_) => loop {
-                let rotated = self.next_name(&name, at);
-                let mut compressed = rotated.clone();
-                compressed.push(".gz");
+                let rotated = self.next_rotated(at);
+                let compressed = rotated.with_compressed(true).name(&name);
                 if rustix::fs::statat(&directory, &compressed, flags).is_ok() {
                     continue;
                 }
+                let rotated = rotated.name(&name);
                 match rustix::fs::renameat_with(
                     &directory,
                     &name,
@@ -147,25 +163,21 @@ impl LogFile {
             Err(Errno::NOENT) => {}
             Err(e) => return Err(error(&self.path, e)),
         }
+        drop_oldest(&directory, &name, self.max_files.saturating_sub(1) as usize)
+            .map_err(|e| error(&self.path, e))?;
         let (file, inode, size) = open(&self.path, OFlags::CREATE)?;
         (self.file, self.inode, self.size) = (file, inode, size);
         Ok(())
     }
-    /// `0.log.20261121-100000`, and for the second and later ones of a second `0.log.20261121-100000.0001`.
-    fn next_name(&mut self, name: &OsString, at: i64) -> OsString {
+    /// The second and later ones of a second are numbered.
+    fn next_rotated(&mut self, at: i64) -> Rotated {
         let stamp = line::rotation_stamp(at);
         let number = match self.last_rotation {
             (last, number) if last == stamp => number + 1,
             _ => 0,
         };
         self.last_rotation = (stamp, number);
-        let mut rotated = name.clone();
-        rotated.push(".");
-        rotated.push(String::from_utf8_lossy(&stamp).as_ref());
-        if number > 0 {
-            rotated.push(format!(".{number:04}"));
-        }
-        rotated
+        Rotated::new(stamp, number)
     }
     fn write_error(&self, source: Errno) -> LogError {
         LogError::Write {

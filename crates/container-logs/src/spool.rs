@@ -161,7 +161,7 @@ impl Spool {
             Phase::Rotating => LogFile::open(&path, batch.max_bytes),
         };
         match opened {
-            Ok(mut log) => self.resume(&mut log),
+            Ok(log) => self.resume(&mut log.keeping(batch.max_files)),
             Err(e) if e.is_full() => Err(SpoolError::Log {
                 log: path,
                 source: e,
@@ -275,6 +275,7 @@ impl Spool {
             inode: log.inode(),
             size: log.size(),
             max_bytes: log.max_bytes(),
+            max_files: log.max_files(),
             at,
         };
         self.note(&batch, log)?;

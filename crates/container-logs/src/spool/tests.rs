@@ -25,7 +25,9 @@ impl Place {
         self.directory.path().join("log/0.log")
     }
     fn log(&self, max_bytes: u64) -> LogFile {
-        LogFile::open(&self.log_path(), max_bytes).unwrap()
+        LogFile::open(&self.log_path(), max_bytes)
+            .unwrap()
+            .keeping(10_000)
     }
     /// Name and content of every log file, oldest first.
     fn files(&self) -> Vec<(String, Vec<u8>)> {
@@ -113,6 +115,28 @@ fn no_file_is_larger_than_its_limit_and_no_line_is_cut() {
 }
 
 #[test]
+fn a_flood_never_has_more_on_disk_than_its_files_may_hold() {
+    let place = Place::new();
+    let mut spool = place.spool();
+    let mut log = LogFile::open(&place.log_path(), 2000).unwrap().keeping(3);
+    for round in 0..400 {
+        let at = AT + i64::from(round) * 100_000_000;
+        spool
+            .feed(
+                "0123456789\n".repeat(20).as_bytes(),
+                &mut log,
+                Stream::Stdout,
+                at,
+            )
+            .unwrap();
+        let files = place.files();
+        assert!(files.len() <= 3, "{} files", files.len());
+        assert!(files.iter().all(|(_, content)| content.len() <= 2000));
+    }
+    assert_eq!(place.files().len(), 3);
+}
+
+#[test]
 fn a_line_longer_than_a_file_goes_on_in_the_next_one() {
     let place = Place::new();
     let (mut spool, mut log) = (place.spool(), place.log(2048));
@@ -176,6 +200,7 @@ fn a_batch_is_finished_from_wherever_it_was_left() {
                 inode,
                 size: size as u64,
                 max_bytes: 1024,
+                max_files: 10_000,
                 at: AT,
             };
             spool.journal.write(&batch, &place.log_path()).unwrap();
@@ -216,6 +241,7 @@ fn a_batch_is_finished_from_wherever_it_was_left() {
                 inode,
                 size: content.len() as u64,
                 max_bytes: 1024,
+                max_files: 10_000,
                 at: AT,
             };
             spool.journal.write(&batch, &place.log_path()).unwrap();

@@ -57,7 +57,9 @@ fn output_waits_for_room_on_the_disk_and_none_is_lost() {
     let run = tempfile::tempdir().unwrap();
     let logs = disk.path().join("logs");
     fs::create_dir(&logs).unwrap();
-    let mut log = LogFile::open(&logs.join("0.log"), 50_000).unwrap();
+    let mut log = LogFile::open(&logs.join("0.log"), 50_000)
+        .unwrap()
+        .keeping(100);
     let mut spool = Spool::open(run.path()).unwrap();
     let text: String = (0..2000).map(|n| format!("{n}\n")).collect();
     spool
@@ -86,7 +88,9 @@ fn output_waits_for_room_on_the_disk_and_none_is_lost() {
         spool.recover().unwrap(),
         Recovered::Finished { .. }
     ));
-    let mut log = LogFile::open(&logs.join("0.log"), 50_000).unwrap();
+    let mut log = LogFile::open(&logs.join("0.log"), 50_000)
+        .unwrap()
+        .keeping(100);
     spool.feed(b"4000\n", &mut log, Stream::Stdout, 0).unwrap();
     let lines = read_all(&logs, "stdout", 50_000);
     let expected: Vec<String> = (0..=4000).map(|n| n.to_string()).collect();

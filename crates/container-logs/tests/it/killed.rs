@@ -38,8 +38,12 @@ fn pump() {
         .iter()
         .map(|o| open(&directory.join(o.0), OFlags::RDONLY))
         .collect();
-    let mut a = LogFile::open(&directory.join("a/0.log"), LIMIT).unwrap();
-    let mut b = LogFile::open(&directory.join("b/0.log"), LIMIT).unwrap();
+    let mut a = LogFile::open(&directory.join("a/0.log"), LIMIT)
+        .unwrap()
+        .keeping(100_000);
+    let mut b = LogFile::open(&directory.join("b/0.log"), LIMIT)
+        .unwrap()
+        .keeping(100_000);
     loop {
         // A reader that came after the last writer had left gets no hang-up, so each is tried now and then.
         let mut ready: Vec<_> = fifos
