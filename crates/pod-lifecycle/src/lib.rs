@@ -1,1 +1,80 @@
-//! pod-lifecycle
+//! How a pod lives: what is done when, and what its status says. The decisions of a kubelet 1.36 as a function.
+//!
+//! # What flows
+//!
+//! ```text
+//!  desired pods ─┐                                    ┌─► actions   (what executors do)
+//!  facts ────────┤                                    ├─► statuses  (what the world sees)
+//!  exits ────────┼─► NodeCore ── step() per pod ──────┼─► reasons   (events)
+//!  listings ─────┤      ▲  record in, record out      ├─► records   (what a new agent needs)
+//!  time ─────────┘      └─────────────────────────────┴─► the next wake
+//! ```
+//!
+//! [`step()`] is one decision about one pod, [`NodeCore`] is all pods. Both are total and synchronous. They know no clock (`now` is an
+//! argument), no task, no file, no logger and no chance; the same inputs give the same outputs.
+//!
+//! # The life of a pod ([`Stage`])
+//!
+//! ```text
+//!              name is free          all parts ready            ended for good, or deleted
+//!  Admitted ────────────────► Preparing ────────────► Running ──────────────────────────────► Terminating
+//!      │                          │                                                               │
+//!      └── deleted ───────────────┴── deleted ──────────────────────────────────────────────────► │
+//!                                                                                    no process lives
+//!                                                                                                 ▼
+//!  (forgotten) ◄──── deleted ──── Finished ◄──── nothing is left ──── CleaningUp ◄────────────────┘
+//! ```
+//!
+//! There is no way back. Half-done is a state: each part of the sandbox ([`PartState`]) and each container ([`ContainerState`]) has its
+//! own small machine with a place to resume, in both directions.
+//!
+//! # Rules
+//!
+//! - An action is issued once; its key stays in [`PodRecord::in_flight`] until its fact comes. Executors answer, only `step` decides.
+//! - A look at the kernel that is older than the last completed action of a pod proves no absence. Exits are facts for ever.
+//! - Starting up is recovery: [`NodeCore::restore`], look, step. Nothing is started or taken away before the first
+//!   [`Input::Observed`]; nothing unknown is taken away before [`Input::SourcesReady`].
+//! - [`check`] says after every step what must never be; tests run it always.
+//!
+//! | module | decides |
+//! |---|---|
+//! | `step` | the order within one step |
+//! | `facts` | what answers, exits and listings mean |
+//! | `sandbox` | making and undoing the sandbox |
+//! | `images` | having the image, backing off from a registry |
+//! | `containers` | init order, restart policy, crash back-off, adoption |
+//! | `termination` | stop, kill, clean up, forget |
+//! | `view` | what a container looks like from outside; phase; conditions |
+//! | `status` | the `PodStatus` |
+//! | `dispatch` | limits over all pods |
+//! | `node` | [`NodeCore`] |
+
+mod back_off;
+mod check;
+mod containers;
+mod dispatch;
+mod ending;
+mod facts;
+mod go_text;
+mod images;
+mod node;
+mod record;
+mod sandbox;
+mod settings;
+mod status;
+mod step;
+mod termination;
+mod view;
+
+pub use back_off::{CrashBackOff, PullBackOff, Retry};
+pub use check::{Violation, check};
+pub use ending::{EndReason, Ending};
+pub use node::{Input, NodeCore, StatusUpdate};
+pub use record::{
+    Condition, Conditions, ContainerRecord, ContainerState, ImageProgress, Live, Made, PartState,
+    Phase, PodRecord, Remains, Sandbox, Stage, StopProgress, Terminating, WaitReason, Waiting,
+    WhyTerminating,
+};
+pub use settings::Settings;
+pub use status::status;
+pub use step::{Context, Event, Look, Step, step};

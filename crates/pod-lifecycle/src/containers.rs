@@ -1,0 +1,412 @@
+//! Which container starts when, and whether it starts again.
+//!
+//! Init containers run one after the other, each until it succeeds; then all main containers run side by side. Places that later
+//! features take: a restartable init container lets the next one start once it is up instead of once it succeeded
+//! (`next_init`); a container's own restart policy and rules decide in `restarts`; a hook or a probe turns `Up` into `Stopping`
+//! while the pod stays [`Stage::Running`], which `stop_containers` already serves there.
+
+use crate::back_off::Fingerprint;
+use crate::ending::bounded;
+use crate::step::Scene;
+use crate::{
+    ContainerRecord, ContainerState, Ending, Live, Made, Remains, Retry, Stage, WaitReason, Waiting,
+};
+use pod_model::{
+    Action, AdmittedPod, Attempt, ContainerKey, ContainerName, ContainerRole, ExitRecord, Failure,
+    FailureReason, Now, Reason, RestartPolicy,
+};
+use std::time::Duration;
+
+/// For a start that was refused: a kubelet tries again with every sync.
+const FIRST_REFUSED: Duration = Duration::from_secs(10);
+const LONGEST_REFUSED: Duration = Duration::from_secs(60);
+/// A container of which this many dead attempts could not be removed is not started again until one could.
+pub(crate) const MOST_REMAINS: usize = 4;
+
+/// Whether a container that ended with `code` is started again.
+pub(crate) fn restarts(role: ContainerRole, policy: RestartPolicy, code: i32) -> bool {
+    match (role, policy) {
+        (_, RestartPolicy::Never) | (ContainerRole::Init, _) if code == 0 => false,
+        (_, RestartPolicy::Never) => false,
+        (_, RestartPolicy::OnFailure) => code != 0,
+        (_, RestartPolicy::Always) => true,
+    }
+}
+
+/// Whether this container, having ended, is started again.
+pub(crate) fn is_restarted(pod: &AdmittedPod, container: &ContainerRecord) -> bool {
+    let Some((role, _)) = pod.container(&container.name) else {
+        return false;
+    };
+    container
+        .last_ending()
+        .is_some_and(|ending| restarts(role, pod.restart_policy(), ending.code))
+}
+
+impl Scene<'_> {
+    pub(crate) fn is_restarted(&self, container: &ContainerRecord) -> bool {
+        self.pod.is_some_and(|pod| is_restarted(pod, container))
+    }
+
+    fn names(&self, role: ContainerRole) -> Vec<ContainerName> {
+        self.pod
+            .iter()
+            .flat_map(|pod| pod.containers())
+            .filter(|(r, _, _)| *r == role)
+            .map(|(_, name, _)| name.clone())
+            .collect()
+    }
+
+    /// [`Stage::Running`]
+    pub(crate) fn run_containers(&mut self) {
+        self.tend_remains();
+        self.stop_containers();
+        if self.has_ended() {
+            self.record.stage = self.terminating_by_itself();
+            return;
+        }
+        match self.next_init() {
+            Some(name) => self.start(&name),
+            None => {
+                for name in self.names(ContainerRole::Main) {
+                    self.start(&name);
+                }
+            }
+        }
+    }
+
+    /// The first init container that has not succeeded.
+    fn next_init(&self) -> Option<ContainerName> {
+        self.names(ContainerRole::Init)
+            .into_iter()
+            .find(|name| self.record.container(name).is_some_and(|c| !c.succeeded))
+    }
+
+    /// Nothing of it runs and nothing of it is to be started any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        let is_over = |name: &ContainerName| {
+            self.record
+                .container(name)
+                .is_none_or(|c| c.state == ContainerState::Down && !self.is_restarted(c))
+        };
+        let init_failed = self
+            .names(ContainerRole::Init)
+            .iter()
+            .any(|name| self.record.container(name).is_some_and(|c| !c.succeeded) && is_over(name));
+        init_failed || self.names(ContainerRole::Main).iter().all(is_over)
+    }
+
+    /// The sandbox is new after a reboot: what init containers did in the old one is gone. Those that the policy does not start
+    /// again stay as they ended.
+    pub(crate) fn begin_again_after_reboot(&mut self) {
+        for name in self.names(ContainerRole::Init) {
+            let again = self
+                .record
+                .container(&name)
+                .is_some_and(|c| c.succeeded || self.is_restarted(c));
+            if let Some(container) = self.record.container_mut(&name).filter(|_| again) {
+                container.succeeded = false;
+                container.state = ContainerState::Waiting;
+            }
+        }
+    }
+
+    /// Starts the container if it is to be started, as soon as nothing is in the way.
+    fn start(&mut self, name: &ContainerName) {
+        let has_start = self
+            .in_flight(|a| matches!(a, Action::Start { container, .. } if container.name == *name));
+        if !self.looked || has_start || !self.wants_start(name) || !self.record.sandbox.is_ready() {
+            return;
+        }
+        let remains = self.record.remains.iter().filter(|r| r.container == *name);
+        let (mut count, mut one_lives) = (0, false);
+        for r in remains {
+            count += 1;
+            one_lives |= r.alive;
+        }
+        // both are waited for by `tend_remains`
+        if one_lives || count >= MOST_REMAINS {
+            return;
+        }
+        if !self.back_off_is_over(name) || !self.image_is_ready(name) {
+            return;
+        }
+        let Some(refused_until) = self.record.container(name).map(|c| c.refused.at) else {
+            return;
+        };
+        if !self.is_due(refused_until) {
+            return;
+        }
+        self.serve_back_off(name);
+        let uid = self.record.uid.clone();
+        let Some(container) = self.record.container_mut(name) else {
+            return;
+        };
+        let Some(image_id) = container.image.ready.as_ref().map(|image| image.id.clone()) else {
+            return;
+        };
+        let key = ContainerKey::new(uid, name.clone(), container.next);
+        container.state = ContainerState::Creating {
+            attempt: container.next,
+        };
+        self.issue(Action::Start {
+            container: key,
+            image_id,
+        });
+    }
+
+    /// Whether a container that ended has waited long enough; if not, says so and waits.
+    pub(crate) fn back_off_is_over(&mut self, name: &ContainerName) -> bool {
+        let fingerprint = self.fingerprint(name);
+        let now = self.now.mono;
+        let until = self.record.container(name).and_then(|container| {
+            let ending = container
+                .last_ending()
+                .filter(|_| !container.back_off_served)?;
+            container
+                .crash
+                .until(ending.finished_mono, fingerprint, now)
+        });
+        if until.is_none() {
+            return true;
+        }
+        let pod_text = self.pod_text();
+        let Some(container) = self.record.container_mut(name) else {
+            return true;
+        };
+        if container
+            .waiting
+            .as_ref()
+            .is_none_or(|w| w.reason != WaitReason::CrashLoopBackOff)
+        {
+            let delay = crate::go_text::duration_ms(container.crash.delay());
+            container.waiting = Some(Waiting {
+                reason: WaitReason::CrashLoopBackOff,
+                message: format!(
+                    "back-off {delay} restarting failed container={name} pod={pod_text}"
+                ),
+            });
+            let text = format!("Back-off restarting failed container {name} in pod {pod_text}");
+            self.say(Reason::warning("BackOff", text).of(name));
+        }
+        self.is_due(until)
+    }
+
+    /// Counts the back-off before this attempt, once, however often the attempt is refused.
+    fn serve_back_off(&mut self, name: &ContainerName) {
+        let (fingerprint, now, settings) = (self.fingerprint(name), self.now.mono, self.settings);
+        let Some(container) = self.record.container_mut(name) else {
+            return;
+        };
+        if let Some(finished) = container
+            .last_ending()
+            .map(|e| e.finished_mono)
+            .filter(|_| !container.back_off_served)
+        {
+            container
+                .crash
+                .advance(finished, fingerprint, settings, now);
+            container.back_off_served = true;
+        }
+    }
+
+    /// Of what a kubelet keys its back-off with: a change of the image or the resources begins anew.
+    fn fingerprint(&self, name: &ContainerName) -> u64 {
+        match self.pod.and_then(|pod| pod.container(name)) {
+            Some((_, c)) => Fingerprint::of(format_args!("{:?}{:?}", c.image, c.resources)),
+            None => 0,
+        }
+    }
+
+    /// As a kubelet's `format.Pod` writes it.
+    fn pod_text(&self) -> String {
+        match self.pod {
+            Some(pod) => format!(
+                "{}_{}({})",
+                pod.name().name,
+                pod.name().namespace,
+                pod.uid()
+            ),
+            None => format!("({})", self.record.uid),
+        }
+    }
+
+    /// The executor says that the program runs.
+    pub(crate) fn started(&mut self, key: &ContainerKey, pid: u32, at: Now) {
+        let live = Live {
+            attempt: key.attempt,
+            pid,
+            started_at: at.wall,
+        };
+        let Some(container) = self.record.container_mut(&key.name) else {
+            return;
+        };
+        // its exit, or a look, may have come first
+        if !matches!(container.state, ContainerState::Creating { attempt } | ContainerState::Unsure { attempt } if attempt == key.attempt)
+        {
+            return;
+        }
+        container.state = ContainerState::Up(live);
+        self.was_started(&key.name, key.attempt);
+    }
+
+    /// The attempt was made and started, however that became known.
+    fn was_started(&mut self, name: &ContainerName, attempt: Attempt) {
+        self.was_made(name, attempt);
+        if let Some(container) = self.record.container_mut(name) {
+            container.waiting = None;
+            container.refused = Retry::default();
+        }
+        self.say(Reason::normal("Started", "Container started").of(name));
+    }
+
+    fn was_made(&mut self, name: &ContainerName, attempt: Attempt) {
+        let Some(container) = self.record.container_mut(name) else {
+            return;
+        };
+        let known = container
+            .image
+            .ready
+            .as_ref()
+            .map(|image| &image.repo_digest);
+        let image_id = known
+            .or(container.made.as_ref().map(|made| &made.image_id))
+            .cloned()
+            .unwrap_or_default();
+        container.made = Some(Made { attempt, image_id });
+        container.next = container.next.max(attempt.next());
+        self.say(Reason::normal("Created", "Container created").of(name));
+    }
+
+    /// The executor could not start it.
+    pub(crate) fn not_started(&mut self, key: &ContainerKey, failure: &Failure, at: Now) {
+        let Some(container) = self.record.container_mut(&key.name) else {
+            return;
+        };
+        if !matches!(container.state, ContainerState::Creating { attempt } | ContainerState::Unsure { attempt } if attempt == key.attempt)
+        {
+            return;
+        }
+        let message = bounded(&failure.message);
+        if failure.reason == FailureReason::RunContainerError {
+            // it was made: the attempt counts, and its end is one like any other
+            self.was_made(&key.name, key.attempt);
+            self.ended(&key.name, Ending::start_error(key.attempt, &message, at));
+            if let Some(container) = self.record.container_mut(&key.name) {
+                container.waiting = Some(Waiting {
+                    reason: WaitReason::RunContainerError,
+                    message: message.clone(),
+                });
+            }
+        } else {
+            let reason = match failure.reason {
+                FailureReason::CreateContainerConfigError => WaitReason::CreateContainerConfigError,
+                _ => WaitReason::CreateContainerError,
+            };
+            container.state = ContainerState::Waiting;
+            container.waiting = Some(Waiting {
+                reason,
+                message: message.clone(),
+            });
+            // the image may be what is wrong with it: look for it again
+            container.image.ready = None;
+            container.refused.later(
+                FIRST_REFUSED,
+                LONGEST_REFUSED,
+                failure.retry_after,
+                self.now.mono,
+            );
+            container.image.retry.at = container.refused.at;
+        }
+        self.say(Reason::warning("Failed", format!("Error: {message}")).of(&key.name));
+    }
+
+    /// An attempt that was live has ended. Its remains are removed from now on.
+    pub(crate) fn exited(&mut self, key: &ContainerKey, exit: &ExitRecord) {
+        let was_creating = self.record.container(&key.name).is_some_and(|c| {
+            matches!(c.state, ContainerState::Creating { attempt } | ContainerState::Unsure { attempt } if attempt == key.attempt)
+        });
+        if was_creating {
+            self.was_started(&key.name, key.attempt);
+        }
+        self.ended(&key.name, Ending::from_exit(key.attempt, exit));
+    }
+
+    pub(crate) fn ended(&mut self, name: &ContainerName, ending: Ending) {
+        let is_init = self
+            .pod
+            .and_then(|pod| pod.container(name))
+            .is_some_and(|(role, _)| role == ContainerRole::Init);
+        let Some(container) = self.record.container_mut(name) else {
+            return;
+        };
+        container.succeeded = is_init && ending.code == 0;
+        container.state = ContainerState::Down;
+        let attempt = ending.attempt;
+        container.ended(ending);
+        self.leave(name, attempt, false);
+    }
+
+    /// Notes that something of this attempt is there which has to go.
+    pub(crate) fn leave(&mut self, name: &ContainerName, attempt: Attempt, alive: bool) {
+        let known = self
+            .record
+            .remains
+            .iter_mut()
+            .find(|r| r.container == *name && r.attempt == attempt);
+        match known {
+            Some(remains) => remains.alive |= alive,
+            None => self.record.remains.push(Remains {
+                container: name.clone(),
+                attempt,
+                alive,
+                retry: Retry::default(),
+            }),
+        }
+    }
+
+    /// Takes over a container that runs and whose start this record knows nothing of: the agent died before it could be written.
+    pub(crate) fn adopt(&mut self, key: &ContainerKey, live: Live) {
+        self.account_for(key);
+        if let Some(container) = self.record.container_mut(&key.name) {
+            container.state = ContainerState::Up(live);
+        }
+        self.was_started(&key.name, key.attempt);
+    }
+
+    /// What issuing its start would have written.
+    pub(crate) fn account_for(&mut self, key: &ContainerKey) {
+        self.serve_back_off(&key.name);
+        let is_main = self
+            .pod
+            .and_then(|pod| pod.container(&key.name))
+            .is_some_and(|(role, _)| role == ContainerRole::Main);
+        if is_main {
+            self.infer_init_success();
+        }
+        // a pod whose record was lost: its sandbox is there, as something runs in it; preparing finds it
+        if self.record.stage == Stage::Admitted {
+            self.record.start_time.get_or_insert(self.now.wall);
+        }
+    }
+
+    /// Main containers have been started, so all init containers must have succeeded.
+    fn infer_init_success(&mut self) {
+        let now = self.now;
+        for name in self.names(ContainerRole::Init) {
+            let Some(container) = self.record.container_mut(&name) else {
+                continue;
+            };
+            if !container.succeeded && container.state == ContainerState::Waiting {
+                let attempt = container.next;
+                container.ended(Ending::inferred_success(attempt, now));
+                container.made = Some(Made {
+                    attempt,
+                    image_id: String::new(),
+                });
+                container.succeeded = true;
+                container.state = ContainerState::Down;
+            }
+        }
+    }
+}

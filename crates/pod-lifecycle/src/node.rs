@@ -1,0 +1,514 @@
+//! All pods of the node: who is stepped when, what waits for whom, and the queues between the core and its driver.
+
+use crate::back_off::Fingerprint;
+use crate::check::{Violation, check};
+use crate::dispatch::Dispatcher;
+use crate::step::{Context, Event, Look, step};
+use crate::view::comes_from_api;
+use crate::{PodRecord, Settings, Stage, WhyTerminating, status};
+use k8s_openapi::api::core::v1::PodStatus;
+use pod_model::{
+    Action, AdmittedPod, ContainerKey, ExitSeen, Fact, MonoTime, Now, Observed, ObservedContainer,
+    ObservedState, PodName, PodUid, Reason, Seq,
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// Everything that can happen to a node's pods.
+#[derive(Debug)]
+pub enum Input {
+    /// The pod is wanted; new, or changed, or told again. A uid that is going away is taken on again once it is gone.
+    Desired(AdmittedPod),
+    /// The pod is not wanted any more. `grace` of `None` is what its spec says, zero is: kill now. Told again, it only shortens.
+    Deleted {
+        uid: PodUid,
+        grace: Option<Duration>,
+    },
+    /// An action was answered.
+    Fact(Fact),
+    Exit(ExitSeen),
+    /// A full listing. Nothing is started and nothing taken away before the first one.
+    Observed(Observed),
+    /// Every source has been read once: what no source has named by now, nobody wants.
+    SourcesReady,
+    /// Pods of which an executor holds something (a lease, a directory, a cgroup). Those that nobody knows are taken away.
+    Leftovers(Vec<PodUid>),
+    /// The executor of this [`Action::EnsureImage`] found no image and asks for its turn to pull; [`NodeCore::poll_pull`] gives it.
+    PullWanted(Action),
+    /// Time has passed.
+    Tick,
+}
+
+/// A status to be shown to the world.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StatusUpdate {
+    pub uid: PodUid,
+    pub status: PodStatus,
+    /// It is on its way out: `deletionTimestamp` is set, or the manifest is gone.
+    pub deleting: bool,
+    /// No process of it lives and its resources are free: an API object of it may be deleted.
+    pub released: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    record: PodRecord,
+    /// `None`: known only from the kernel.
+    pod: Option<AdmittedPod>,
+    /// A source has named it since this agent started.
+    confirmed: bool,
+    /// Wanted again while it goes away.
+    after: Option<AdmittedPod>,
+    wake: Option<MonoTime>,
+    published: Option<u64>,
+}
+
+/// The decisions of a whole node. No I/O: the driver calls [`handle`](Self::handle), then drains the `poll_*` queues in the order
+/// records, statuses, reasons, actions, and calls again when something happens or [`next_wake`](Self::next_wake) has come.
+#[derive(Debug)]
+pub struct NodeCore {
+    settings: Settings,
+    entries: BTreeMap<PodUid, Entry>,
+    /// The pods of one name, in the order in which they may have it.
+    names: BTreeMap<PodName, Vec<PodUid>>,
+    wakes: BTreeSet<(MonoTime, PodUid)>,
+    dispatcher: Dispatcher,
+    records: BTreeSet<PodUid>,
+    statuses: BTreeSet<PodUid>,
+    reasons: VecDeque<(PodUid, Reason)>,
+    violations: VecDeque<Violation>,
+    looked: bool,
+    sources_ready: bool,
+    /// Containers of pods that nobody knows (yet).
+    unclaimed: BTreeMap<PodUid, (Seq, BTreeMap<ContainerKey, ObservedContainer>)>,
+    leftovers: BTreeSet<PodUid>,
+    /// A look older than this may show pods that have been forgotten since.
+    forgotten_as_of: Seq,
+}
+
+impl NodeCore {
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            dispatcher: Dispatcher::new(settings.kernel_slots, settings.max_parallel_image_pulls),
+            settings,
+            entries: BTreeMap::new(),
+            names: BTreeMap::new(),
+            wakes: BTreeSet::new(),
+            records: BTreeSet::new(),
+            statuses: BTreeSet::new(),
+            reasons: VecDeque::new(),
+            violations: VecDeque::new(),
+            looked: false,
+            sources_ready: false,
+            unclaimed: BTreeMap::new(),
+            leftovers: BTreeSet::new(),
+            forgotten_as_of: Seq::default(),
+        }
+    }
+
+    /// Takes over what an earlier agent left, once, before any other input. Records of an earlier boot go through
+    /// [`PodRecord::rebooted`] first. What was in flight is issued again, after the first look.
+    pub fn restore(&mut self, pods: Vec<(PodRecord, AdmittedPod)>, now: Now) {
+        let mut pods: Vec<_> = pods
+            .into_iter()
+            .map(|(record, pod)| (record.restarted(), pod))
+            .collect();
+        // of two pods with one name the one that is further was there first
+        pods.sort_by(|(a, _), (b, _)| {
+            (b.stage.rank(), a.first_seen.wall, &a.uid).cmp(&(
+                a.stage.rank(),
+                b.first_seen.wall,
+                &b.uid,
+            ))
+        });
+        let mut uids = Vec::new();
+        for (mut record, pod) in pods {
+            if record.uid != *pod.uid() || record.forgotten {
+                continue;
+            }
+            record.fit(&pod);
+            uids.push(record.uid.clone());
+            self.insert(record, Some(pod), false);
+        }
+        for uid in uids {
+            self.statuses.insert(uid.clone());
+            self.step(&uid, &Event::Wake, now);
+        }
+    }
+
+    pub fn handle(&mut self, input: Input, now: Now) {
+        match input {
+            Input::Desired(pod) => self.desired(pod, now),
+            Input::Deleted { uid, grace } => self.delete(&uid, WhyTerminating::Deleted, grace, now),
+            Input::Fact(fact) => {
+                self.dispatcher.answered(&fact.key);
+                self.step(&fact.key.pod().clone(), &Event::Fact(&fact), now);
+            }
+            Input::Exit(seen) => self.exit(&seen, now),
+            Input::Observed(observed) => self.observed(&observed, now),
+            Input::SourcesReady => self.sources_are_ready(now),
+            Input::Leftovers(uids) => {
+                self.leftovers.extend(uids);
+                self.take_away_unknown(now);
+            }
+            Input::PullWanted(action) => self.pull_wanted(action, now),
+            Input::Tick => {}
+        }
+        self.wake_up(now);
+    }
+
+    fn desired(&mut self, pod: AdmittedPod, now: Now) {
+        let uid = pod.uid().clone();
+        match self.entries.get_mut(&uid) {
+            Some(entry) if entry.record.deleted => entry.after = Some(pod),
+            Some(entry) => {
+                entry.confirmed = true;
+                if entry.pod.as_ref() != Some(&pod) {
+                    entry.record.fit(&pod);
+                    entry.pod = Some(pod);
+                    self.statuses.insert(uid.clone());
+                    self.step(&uid, &Event::Wake, now);
+                }
+            }
+            None => {
+                let record = PodRecord::new(&pod, now);
+                self.admit(record, pod, now);
+            }
+        }
+    }
+
+    /// A pod that was not known: what the kernel shows of it was of an agent whose record is lost.
+    fn admit(&mut self, record: PodRecord, pod: AdmittedPod, now: Now) {
+        let uid = pod.uid().clone();
+        self.leftovers.remove(&uid);
+        self.insert(record, Some(pod), true);
+        self.records.insert(uid.clone());
+        self.statuses.insert(uid.clone());
+        match self.unclaimed.remove(&uid) {
+            Some((as_of, containers)) => {
+                let look = Look {
+                    as_of,
+                    containers: containers.iter().collect(),
+                };
+                self.step(&uid, &Event::Look(look), now);
+            }
+            None => self.step(&uid, &Event::Wake, now),
+        }
+    }
+
+    fn insert(&mut self, record: PodRecord, pod: Option<AdmittedPod>, confirmed: bool) {
+        let uid = record.uid.clone();
+        if let Some(pod) = &pod {
+            self.names
+                .entry(pod.name().clone())
+                .or_default()
+                .push(uid.clone());
+        }
+        let entry = Entry {
+            record,
+            pod,
+            confirmed,
+            after: None,
+            wake: None,
+            published: None,
+        };
+        self.entries.insert(uid, entry);
+    }
+
+    fn delete(&mut self, uid: &PodUid, why: WhyTerminating, grace: Option<Duration>, now: Now) {
+        let Some(entry) = self.entries.get_mut(uid) else {
+            return;
+        };
+        entry.after = None;
+        let withdrawn = self.dispatcher.withdraw(uid);
+        self.statuses.insert(uid.clone());
+        self.step(
+            uid,
+            &Event::Delete {
+                why,
+                grace,
+                withdrawn: &withdrawn,
+            },
+            now,
+        );
+    }
+
+    fn exit(&mut self, seen: &ExitSeen, now: Now) {
+        let key = &seen.container;
+        if self.entries.contains_key(&key.pod) {
+            return self.step(&key.pod.clone(), &Event::Exit(seen), now);
+        }
+        let unclaimed = self
+            .unclaimed
+            .get_mut(&key.pod)
+            .and_then(|(_, containers)| containers.get_mut(key));
+        if let Some(container) = unclaimed {
+            container.state = ObservedState::Exited(seen.exit.clone());
+        }
+    }
+
+    fn observed(&mut self, observed: &Observed, now: Now) {
+        self.looked = true;
+        let mut by_pod: BTreeMap<&PodUid, Vec<(&ContainerKey, &ObservedContainer)>> =
+            BTreeMap::new();
+        for (key, container) in &observed.containers {
+            by_pod.entry(&key.pod).or_default().push((key, container));
+        }
+        let known: Vec<PodUid> = self.entries.keys().cloned().collect();
+        for uid in known {
+            let containers = by_pod.remove(&uid).unwrap_or_default();
+            self.step(
+                &uid,
+                &Event::Look(Look {
+                    as_of: observed.as_of,
+                    containers,
+                }),
+                now,
+            );
+        }
+        if observed.as_of >= self.forgotten_as_of {
+            let own = |list: Vec<(&ContainerKey, &ObservedContainer)>| {
+                list.into_iter()
+                    .map(|(k, c)| (k.clone(), c.clone()))
+                    .collect()
+            };
+            self.unclaimed = by_pod
+                .into_iter()
+                .filter(|(uid, _)| !self.entries.contains_key(*uid))
+                .map(|(uid, list)| (uid.clone(), (observed.as_of, own(list))))
+                .collect();
+        }
+        self.take_away_unknown(now);
+    }
+
+    fn sources_are_ready(&mut self, now: Now) {
+        self.sources_ready = true;
+        let unwanted = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| !entry.confirmed && !entry.record.deleted);
+        for uid in unwanted.map(|(uid, _)| uid.clone()).collect::<Vec<_>>() {
+            self.delete(&uid, WhyTerminating::Unwanted, None, now);
+        }
+        self.take_away_unknown(now);
+    }
+
+    /// What is on the machine and belongs to no pod goes; but not before it is certain that no source wants it.
+    fn take_away_unknown(&mut self, now: Now) {
+        if !self.looked || !self.sources_ready {
+            return;
+        }
+        let unclaimed = std::mem::take(&mut self.unclaimed);
+        for uid in std::mem::take(&mut self.leftovers) {
+            if !unclaimed.contains_key(&uid) {
+                self.take_away(uid, &Event::Wake, now);
+            }
+        }
+        for (uid, (as_of, containers)) in &unclaimed {
+            let look = Look {
+                as_of: *as_of,
+                containers: containers.iter().collect(),
+            };
+            self.take_away(uid.clone(), &Event::Look(look), now);
+        }
+    }
+
+    fn take_away(&mut self, uid: PodUid, event: &Event<'_>, now: Now) {
+        if !self.entries.contains_key(&uid) {
+            self.insert(PodRecord::unwanted(uid.clone(), now), None, true);
+            self.records.insert(uid.clone());
+            self.step(&uid, event, now);
+        }
+    }
+
+    fn pull_wanted(&mut self, action: Action, now: Now) {
+        let Action::EnsureImage { pod, container, .. } = &action else {
+            return;
+        };
+        let is_awaited = self
+            .entries
+            .get(pod)
+            .is_some_and(|entry| entry.record.in_flight.contains(&action));
+        if is_awaited {
+            self.step(&pod.clone(), &Event::PullBegins(&container.clone()), now);
+        }
+        // also for one that was abandoned: its executor waits for the turn, and will answer
+        self.dispatcher.want_pull(action);
+    }
+
+    fn wake_up(&mut self, now: Now) {
+        while let Some((at, uid)) = self.wakes.first().cloned() {
+            if at > now.mono {
+                return;
+            }
+            self.wakes.pop_first();
+            if let Some(entry) = self.entries.get_mut(&uid) {
+                entry.wake = None;
+            }
+            self.step(&uid, &Event::Wake, now);
+        }
+    }
+
+    /// Whether an earlier pod of the same name is still there. Pods of an API server may overlap, as with a kubelet.
+    fn is_held(&self, entry: &Entry) -> bool {
+        let Some(pod) = entry.pod.as_ref().filter(|pod| !comes_from_api(pod)) else {
+            return false;
+        };
+        self.names
+            .get(pod.name())
+            .and_then(|uids| uids.first())
+            .is_some_and(|first| *first != entry.record.uid)
+    }
+
+    fn step(&mut self, uid: &PodUid, event: &Event<'_>, now: Now) {
+        let Some(entry) = self.entries.get(uid) else {
+            return;
+        };
+        let context = Context {
+            settings: &self.settings,
+            held: self.is_held(entry),
+            looked: self.looked,
+        };
+        let done = step(
+            entry.record.clone(),
+            entry.pod.as_ref(),
+            event,
+            context,
+            now,
+        );
+        if self.settings.check {
+            self.violations.extend(check(
+                &entry.record,
+                entry.pod.as_ref(),
+                event,
+                context,
+                &done,
+            ));
+        }
+        let Some(entry) = self.entries.get_mut(uid) else {
+            return;
+        };
+        if let Some(old) = entry.wake.take() {
+            self.wakes.remove(&(old, uid.clone()));
+        }
+        if let Some(wake) = done.next_wake {
+            entry.wake = Some(wake);
+            self.wakes.insert((wake, uid.clone()));
+        }
+        if entry.record != done.record {
+            entry.record = done.record;
+            self.records.insert(uid.clone());
+            self.statuses.insert(uid.clone());
+        }
+        self.reasons
+            .extend(done.reasons.into_iter().map(|reason| (uid.clone(), reason)));
+        for action in done.abandoned {
+            self.dispatcher.cancel(action);
+        }
+        for action in done.actions {
+            self.dispatcher.issue(action);
+        }
+        if entry.record.forgotten {
+            self.remove(uid, now);
+        }
+    }
+
+    /// The pod is gone. Who waited for its name, or its uid, may begin.
+    fn remove(&mut self, uid: &PodUid, now: Now) {
+        let Some(entry) = self.entries.remove(uid) else {
+            return;
+        };
+        if let Some(wake) = entry.wake {
+            self.wakes.remove(&(wake, uid.clone()));
+        }
+        self.statuses.remove(uid);
+        self.records.insert(uid.clone());
+        self.forgotten_as_of = self.forgotten_as_of.max(entry.record.seq);
+        let mut next = None;
+        if let Some(pod) = &entry.pod
+            && let Some(uids) = self.names.get_mut(pod.name())
+        {
+            uids.retain(|other| other != uid);
+            next = uids.first().cloned();
+            if uids.is_empty() {
+                self.names.remove(pod.name());
+            }
+        }
+        if let Some(pod) = entry.after {
+            let mut record = PodRecord::new(&pod, now);
+            // a look from before it went says nothing about it
+            record.seq = entry.record.seq;
+            self.admit(record, pod, now);
+        }
+        if let Some(next) = next {
+            self.step(&next, &Event::Wake, now);
+        }
+    }
+
+    /// The next pod whose record changed. Write [`record`](Self::record) down before the actions polled after this are carried out;
+    /// if it has none any more, remove what was written.
+    pub fn poll_record(&mut self) -> Option<PodUid> {
+        self.records.pop_first()
+    }
+    /// The next status that differs from the last one told. Only the latest of a pod is ever told.
+    pub fn poll_publish(&mut self) -> Option<StatusUpdate> {
+        while let Some(uid) = self.statuses.pop_first() {
+            let Some(entry) = self.entries.get_mut(&uid) else {
+                continue;
+            };
+            let Some(pod) = &entry.pod else { continue };
+            let update = StatusUpdate {
+                status: status(&entry.record, pod, &self.settings),
+                deleting: entry.record.deleted,
+                released: matches!(entry.record.stage, Stage::Finished),
+                uid,
+            };
+            let fingerprint = Fingerprint::of(format_args!("{update:?}"));
+            if entry.published.replace(fingerprint) != Some(fingerprint) {
+                return Some(update);
+            }
+        }
+        None
+    }
+    /// The next thing to tell people: a Kubernetes event.
+    pub fn poll_reason(&mut self) -> Option<(PodUid, Reason)> {
+        self.reasons.pop_front()
+    }
+    /// The next action to carry out. Each has to be answered by exactly one [`Input::Fact`], however late.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.dispatcher.next_action()
+    }
+    /// The next action, carried out already, that nobody waits for any more. It may be broken off, and has to be answered all the same.
+    pub fn poll_cancel(&mut self) -> Option<Action> {
+        self.dispatcher.next_cancelled()
+    }
+    /// The next pull that may begin, of those that were asked for by [`Input::PullWanted`].
+    pub fn poll_pull(&mut self) -> Option<Action> {
+        self.dispatcher.next_pull()
+    }
+    /// What [`check`] found, if [`Settings::check`] is on. Every one is a defect of this crate.
+    pub fn poll_violation(&mut self) -> Option<Violation> {
+        self.violations.pop_front()
+    }
+    /// When to send [`Input::Tick`] if nothing else happens.
+    pub fn next_wake(&self) -> Option<MonoTime> {
+        self.wakes.first().map(|(at, _)| *at)
+    }
+
+    /// What is remembered of the pod; `None` if it is not known.
+    pub fn record(&self, uid: &PodUid) -> Option<&PodRecord> {
+        self.entries.get(uid).map(|entry| &entry.record)
+    }
+    /// The desired pod; `None` if it is not known, or known only from the kernel.
+    pub fn pod(&self, uid: &PodUid) -> Option<&AdmittedPod> {
+        self.entries.get(uid).and_then(|entry| entry.pod.as_ref())
+    }
+    /// Every pod that is known.
+    pub fn uids(&self) -> impl Iterator<Item = &PodUid> {
+        self.entries.keys()
+    }
+    /// No pod is left, not even one that is going.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}

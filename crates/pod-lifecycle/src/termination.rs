@@ -1,0 +1,288 @@
+//! The end of a pod: told to stop, killed at the deadline, cleaned up, forgotten.
+
+use crate::step::Scene;
+use crate::{ContainerState, Retry, Stage, StopProgress, Terminating, WhyTerminating};
+use pod_model::{Action, ContainerKey, Failure, Reason};
+use std::time::Duration;
+
+/// A kubelet's `minimumGracePeriodInSeconds`. Only an explicit zero is shorter.
+const LEAST_GRACE: Duration = Duration::from_secs(2);
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
+/// A kill was delivered, and the end has not been seen: look after it.
+const FIRST_REKILL: Duration = Duration::from_secs(5);
+
+impl Scene<'_> {
+    pub(crate) fn absorb_delete(
+        &mut self,
+        why: WhyTerminating,
+        grace: Option<Duration>,
+        withdrawn: &[Action],
+    ) {
+        self.record.deleted = true;
+        for action in withdrawn {
+            self.withdraw(action);
+        }
+        let grace = match grace {
+            Some(Duration::ZERO) => Duration::ZERO,
+            Some(grace) => grace.max(LEAST_GRACE),
+            None => self.spec_grace(),
+        };
+        let now = self.now;
+        match &mut self.record.stage {
+            Stage::Terminating(terminating) => {
+                terminating.why = why;
+                terminating.grace = terminating.grace.min(grace);
+                terminating.deadline = terminating.deadline.min(now.mono.plus(grace));
+            }
+            stage if stage.is_before_termination() => {
+                self.record.stage = self.terminating(why, grace);
+            }
+            _ => {}
+        }
+    }
+
+    fn spec_grace(&self) -> Duration {
+        self.pod
+            .map_or(Duration::ZERO, |pod| pod.grace_period().max(LEAST_GRACE))
+    }
+
+    /// The containers have ended, and none of them is started again. What else runs is stopped.
+    pub(crate) fn terminating_by_itself(&mut self) -> Stage {
+        let grace = self.spec_grace();
+        self.terminating(WhyTerminating::Completed, grace)
+    }
+
+    fn terminating(&mut self, why: WhyTerminating, grace: Duration) -> Stage {
+        // a pull may take long, and nothing waits for it any more
+        self.abandon(|action| matches!(action, Action::EnsureImage { .. }));
+        let deadline = self.now.mono.plus(grace);
+        Stage::Terminating(Terminating {
+            why,
+            since: self.now,
+            grace,
+            deadline,
+        })
+    }
+
+    /// The action was never begun.
+    fn withdraw(&mut self, action: &Action) {
+        if !self.record.in_flight.remove(action) {
+            return;
+        }
+        if let Action::Start { container: key, .. } = action
+            && let Some(container) = self.record.container_mut(&key.name)
+            && container.state
+                == (ContainerState::Creating {
+                    attempt: key.attempt,
+                })
+        {
+            container.state = ContainerState::Waiting;
+        }
+    }
+
+    /// [`Stage::Terminating`]
+    pub(crate) fn terminate(&mut self) {
+        let Stage::Terminating(terminating) = &self.record.stage else {
+            return;
+        };
+        let deadline = terminating.deadline;
+        let mut told = Vec::new();
+        for container in &mut self.record.containers {
+            match &mut container.state {
+                ContainerState::Up(live) => {
+                    let stop = StopProgress {
+                        deadline,
+                        told: false,
+                        retry: Retry::default(),
+                        killed: false,
+                    };
+                    container.state = ContainerState::Stopping {
+                        live: live.clone(),
+                        stop,
+                    };
+                    told.push(container.name.clone());
+                }
+                ContainerState::Stopping { stop, .. } => {
+                    stop.deadline = stop.deadline.min(deadline)
+                }
+                _ => {}
+            }
+        }
+        for name in told {
+            self.say(Reason::normal("Killing", format!("Stopping container {name}")).of(&name));
+        }
+        self.stop_containers();
+        self.tend_remains();
+        let is_preparing = self.in_flight(|a| matches!(a, Action::Prepare { .. }));
+        if self.looked && !is_preparing && !self.record.may_have_processes() {
+            self.record.stage = Stage::CleaningUp;
+        }
+    }
+
+    /// The next thing to do about each container that is stopping.
+    pub(crate) fn stop_containers(&mut self) {
+        let now = self.now.mono;
+        for index in 0..self.record.containers.len() {
+            let container = &self.record.containers[index];
+            let ContainerState::Stopping { live, stop } = &container.state else {
+                continue;
+            };
+            let key = ContainerKey::new(
+                self.record.uid.clone(),
+                container.name.clone(),
+                live.attempt,
+            );
+            let (stop_key, kill_key) = (
+                Action::Stop {
+                    container: key.clone(),
+                },
+                Action::Kill { container: key },
+            );
+            let (told, retry_at, killed, deadline) =
+                (stop.told, stop.retry.at, stop.killed, stop.deadline);
+            if deadline <= now {
+                // the first kill does not wait for a stop signal that failed
+                if !self.record.in_flight.contains(&kill_key) && (!killed || self.is_due(retry_at))
+                {
+                    self.issue(kill_key);
+                    if let ContainerState::Stopping { stop, .. } =
+                        &mut self.record.containers[index].state
+                        && !std::mem::replace(&mut stop.killed, true)
+                    {
+                        stop.retry = Retry::default();
+                    }
+                }
+            } else {
+                self.is_due(Some(deadline));
+                if !told && !self.record.in_flight.contains(&stop_key) && self.is_due(retry_at) {
+                    self.issue(stop_key);
+                }
+            }
+        }
+    }
+
+    fn stopping_mut(&mut self, key: &ContainerKey) -> Option<&mut StopProgress> {
+        match &mut self.record.container_mut(&key.name)?.state {
+            ContainerState::Stopping { live, stop } if live.attempt == key.attempt => Some(stop),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn stop_answered(&mut self, key: &ContainerKey, failure: Option<&Failure>) {
+        let now = self.now.mono;
+        let Some(stop) = self.stopping_mut(key) else {
+            return;
+        };
+        match failure {
+            None => stop.told = true,
+            Some(failure) => {
+                if !stop.killed {
+                    stop.retry.later(FIRST_RETRY, LONGEST_RETRY, None, now);
+                }
+                self.say_not_killed(failure);
+            }
+        }
+    }
+
+    pub(crate) fn kill_answered(&mut self, key: &ContainerKey, failure: Option<&Failure>) {
+        let now = self.now.mono;
+        let first = if failure.is_some() {
+            FIRST_RETRY
+        } else {
+            FIRST_REKILL
+        };
+        let stray = self
+            .record
+            .remains
+            .iter_mut()
+            .find(|r| r.container == key.name && r.attempt == key.attempt && r.alive);
+        let retry = match stray {
+            Some(stray) => Some(&mut stray.retry),
+            None => self.stopping_mut(key).map(|stop| &mut stop.retry),
+        };
+        if let Some(retry) = retry {
+            retry.later(first, LONGEST_RETRY, None, now);
+        }
+        if let Some(failure) = failure {
+            self.say_not_killed(failure);
+        }
+    }
+
+    /// Removes what dead attempts left, and kills the ones that should not live.
+    pub(crate) fn tend_remains(&mut self) {
+        if !self.looked {
+            return;
+        }
+        for index in 0..self.record.remains.len() {
+            let remains = &self.record.remains[index];
+            let key = ContainerKey::new(
+                self.record.uid.clone(),
+                remains.container.clone(),
+                remains.attempt,
+            );
+            let (retry_at, alive) = (remains.retry.at, remains.alive);
+            let has_start = self
+                .in_flight(|a| matches!(a, Action::Start { container, .. } if *container == key));
+            let action = if alive {
+                Action::Kill { container: key }
+            } else {
+                Action::Remove { container: key }
+            };
+            if !has_start && !self.record.in_flight.contains(&action) && self.is_due(retry_at) {
+                self.issue(action);
+            }
+        }
+    }
+
+    pub(crate) fn remove_answered(&mut self, key: &ContainerKey, failure: Option<&Failure>) {
+        let now = self.now.mono;
+        let is_it = |r: &crate::Remains| r.container == key.name && r.attempt == key.attempt;
+        match failure {
+            None => self.record.remains.retain(|r| !is_it(r) || r.alive),
+            Some(failure) => {
+                if let Some(remains) = self.record.remains.iter_mut().find(|r| is_it(r)) {
+                    remains
+                        .retry
+                        .later(FIRST_RETRY, LONGEST_RETRY, failure.retry_after, now);
+                }
+                self.say_not_killed(failure);
+            }
+        }
+    }
+
+    /// [`Stage::CleaningUp`]: first what the containers left, then the sandbox, the last made first.
+    pub(crate) fn clean_up(&mut self) {
+        self.tend_remains();
+        if self.record.remains.is_empty() && self.undo_parts() {
+            self.record.stage = Stage::Finished;
+        }
+    }
+
+    /// [`Stage::Finished`]
+    pub(crate) fn forget(&mut self) {
+        self.tend_remains();
+        if !self.record.deleted || self.record.forgotten || !self.record.remains.is_empty() {
+            return;
+        }
+        let action = Action::Forget {
+            pod: self.record.uid.clone(),
+        };
+        if !self.record.in_flight.contains(&action) && self.is_due(self.record.forgetting.at) {
+            self.issue(action);
+        }
+    }
+
+    pub(crate) fn forget_answered(&mut self, failure: Option<&Failure>) {
+        let now = self.now.mono;
+        match failure {
+            None => self.record.forgotten = true,
+            Some(failure) => {
+                self.record
+                    .forgetting
+                    .later(FIRST_RETRY, LONGEST_RETRY, failure.retry_after, now);
+                self.say_not_killed(failure);
+            }
+        }
+    }
+}
