@@ -1,0 +1,424 @@
+//! The loop.
+
+use crate::board::{Board, TimelineEntry};
+use crate::ports::{Clock, Done, Executor, Line, Records, Word};
+use futures_util::FutureExt;
+use pod_lifecycle::{Input, NodeCore};
+use pod_model::{
+    Action, AdmittedPod, ContainerRole, ExitCause, ExitSeen, Fact, Failure, FailureReason, Fault,
+    MonoTime, Now, Outcome, PodUid, Reason, Seq,
+};
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Version of the record's bytes: the JSON of a `pod_lifecycle::PodRecord`.
+pub const RECORD_VERSION: u32 = 1;
+
+/// How often everything is looked at anew though nothing was heard: the safety net behind the events.
+const RESYNC: Duration = Duration::from_secs(60);
+
+/// What the rest of the node tells the worker.
+#[derive(Debug)]
+pub enum Command {
+    /// The pod is wanted; `seen` is when its source was read.
+    Desired { pod: AdmittedPod, seen: Now },
+    /// It is not wanted any more. `grace` shortens what its spec says.
+    Deleted {
+        uid: PodUid,
+        grace: Option<Duration>,
+    },
+    /// An observation: an exit, a listing.
+    Input(Box<Input>),
+    /// Answered when every pod is gone.
+    WhenEmpty(oneshot::Sender<()>),
+}
+
+/// A handle that feeds the worker.
+#[derive(Debug, Clone)]
+pub struct Inputs(mpsc::UnboundedSender<Command>);
+
+/// The worker has ended; nobody listens any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the pod worker has stopped")]
+pub struct Stopped;
+
+impl Inputs {
+    /// # Errors
+    /// When the worker has ended.
+    pub fn send(&self, command: Command) -> Result<(), Stopped> {
+        self.0.send(command).map_err(|_| Stopped)
+    }
+    /// # Errors
+    /// When the worker has ended.
+    pub fn observe(&self, input: Input) -> Result<(), Stopped> {
+        self.send(Command::Input(Box::new(input)))
+    }
+}
+
+/// Called when a full listing is due; it answers by [`Inputs::observe`] with [`Input::Observed`].
+pub type Look = Box<dyn Fn() + Send>;
+
+/// Called after each answered action, for metrics.
+pub type Account = Box<dyn Fn(&Fact, Duration) + Send>;
+
+pub struct Worker<E, R, C> {
+    core: NodeCore,
+    executor: Arc<E>,
+    records: R,
+    clock: C,
+    board: Board,
+    look: Look,
+    account: Account,
+    /// What is being carried out: how to speak to it, and since when.
+    running: BTreeMap<Action, (watch::Sender<Word>, Now)>,
+    inputs: Inputs,
+    inbox: mpsc::UnboundedReceiver<Command>,
+    facts: mpsc::UnboundedSender<Fact>,
+    answers: mpsc::UnboundedReceiver<Fact>,
+    waiting_for_empty: Vec<oneshot::Sender<()>>,
+}
+
+impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
+    /// Builds; nothing runs before [`Self::run`]. `core` may have been restored from records already.
+    pub fn new(
+        core: NodeCore,
+        executor: Arc<E>,
+        records: R,
+        clock: C,
+        board: Board,
+        look: Look,
+        account: Account,
+    ) -> Self {
+        let (sender, inbox) = mpsc::unbounded_channel();
+        let (facts, answers) = mpsc::unbounded_channel();
+        for uid in core.uids() {
+            if let (Some(pod), Some(record)) = (core.pod(uid), core.record(uid)) {
+                board.add_pod(pod.clone(), record.first_seen);
+            }
+        }
+        Self {
+            core,
+            executor,
+            records,
+            clock,
+            board,
+            look,
+            account,
+            running: BTreeMap::new(),
+            inputs: Inputs(sender),
+            inbox,
+            facts,
+            answers,
+            waiting_for_empty: Vec::new(),
+        }
+    }
+
+    pub fn inputs(&self) -> Inputs {
+        self.inputs.clone()
+    }
+
+    /// Runs for ever; the agent's end is its end.
+    pub async fn run(mut self) {
+        let mut next_look = tokio::time::Instant::now() + RESYNC;
+        (self.look)();
+        loop {
+            self.settle();
+            let wake = self.core.next_wake().map(|at| self.instant(at));
+            // Every arm is cancel-safe: receiving from a channel loses nothing when another arm wins, and a sleep has no state.
+            tokio::select! {
+                biased;
+                Some(fact) = self.answers.recv() => self.take_fact(fact),
+                Some(command) = self.inbox.recv() => self.take_command(command),
+                () = sleep_until(wake) => self.core.handle(Input::Tick, self.clock.now()),
+                () = tokio::time::sleep_until(next_look) => {
+                    next_look = tokio::time::Instant::now() + RESYNC;
+                    (self.look)();
+                }
+            }
+            // What has arrived meanwhile is taken in before anything is written or issued.
+            while let Ok(fact) = self.answers.try_recv() {
+                self.take_fact(fact);
+            }
+            while let Ok(command) = self.inbox.try_recv() {
+                self.take_command(command);
+            }
+        }
+    }
+
+    fn instant(&self, at: MonoTime) -> tokio::time::Instant {
+        tokio::time::Instant::now() + at.since(self.clock.now().mono)
+    }
+
+    fn take_command(&mut self, command: Command) {
+        let now = self.clock.now();
+        match command {
+            Command::Desired { pod, seen } => self.take_desired(pod, seen, now),
+            Command::Deleted { uid, grace } => self.take_deleted(uid, grace, now),
+            Command::Input(input) => {
+                if let Input::Exit(seen) = &*input {
+                    self.note_exit(seen, now);
+                }
+                self.core.handle(*input, now);
+            }
+            Command::WhenEmpty(answer) => self.waiting_for_empty.push(answer),
+        }
+    }
+
+    fn take_desired(&mut self, pod: AdmittedPod, seen: Now, now: Now) {
+        let uid = pod.uid();
+        if self.core.pod(uid).is_none() {
+            tracing::info!(pod.uid = %uid, pod = %pod.name(), "pod seen");
+            self.board.add_pod(pod.clone(), seen);
+            self.board.note(uid, entry(seen, None, None, "seen", ""));
+            if let Err(error) = self.records.save_pod(&pod) {
+                tracing::error!(pod.uid = %uid, error = &error as &dyn std::error::Error, "a restart of the agent would forget the pod");
+            }
+        }
+        self.core.handle(Input::Desired(pod), now);
+    }
+
+    fn take_deleted(&mut self, uid: PodUid, grace: Option<Duration>, now: Now) {
+        if let Some(pod) = self.core.pod(&uid) {
+            let period = grace.unwrap_or_else(|| pod.grace_period());
+            tracing::info!(pod.uid = %uid, pod = %pod.name(), grace_seconds = period.as_secs(), "pod is to go");
+            self.board.set_deleting(&uid, Some((now, period)));
+            self.board.note(
+                &uid,
+                entry(
+                    now,
+                    None,
+                    None,
+                    "deletion",
+                    &format!("grace {} s", period.as_secs()),
+                ),
+            );
+        }
+        self.core.handle(Input::Deleted { uid, grace }, now);
+    }
+
+    fn note_exit(&self, seen: &ExitSeen, now: Now) {
+        let detail = match (seen.exit.cause, seen.exit.signal) {
+            (ExitCause::OomKilled, _) => format!("code {}, out of memory", seen.exit.code),
+            (ExitCause::Unknown, _) => format!("code {}, nobody saw how", seen.exit.code),
+            (ExitCause::Exited, Some(signal)) => {
+                format!("code {}, signal {signal}", seen.exit.code)
+            }
+            (ExitCause::Exited, None) => format!("code {}", seen.exit.code),
+        };
+        let name = Some(seen.container.name.to_string());
+        self.board.note(
+            &seen.container.pod,
+            entry(now, None, name, "exited", &detail),
+        );
+    }
+
+    fn take_fact(&mut self, fact: Fact) {
+        let now = self.clock.now();
+        let uid = fact.key.pod();
+        let container = container_of(&fact.key);
+        for (span, took) in &fact.spans {
+            self.board.note(
+                uid,
+                entry(fact.at, Some(*took), container.clone(), span, ""),
+            );
+        }
+        if let Err(failure) = &fact.outcome {
+            tracing::warn!(pod.uid = %uid, container, operation = fact.key.operation(), reason = %failure.reason, "{}", failure.message);
+            self.board.note(
+                uid,
+                entry(
+                    fact.at,
+                    None,
+                    container,
+                    failure.reason.as_str(),
+                    &failure.message,
+                ),
+            );
+        }
+        if let Some((_, since)) = self.running.remove(&fact.key) {
+            (self.account)(&fact, fact.at.mono.since(since.mono));
+        }
+        self.core.handle(Input::Fact(fact), now);
+    }
+
+    /// Carries out what the core has decided: records first, then what everybody may see, then the actions.
+    fn settle(&mut self) {
+        let now = self.clock.now();
+        while let Some(uid) = self.core.poll_record() {
+            self.persist(&uid);
+        }
+        while let Some(update) = self.core.poll_publish() {
+            if !update.deleting {
+                self.board.set_deleting(&update.uid, None);
+            }
+            self.board.set_status(&update.uid, update.status);
+        }
+        while let Some((uid, reason)) = self.core.poll_reason() {
+            self.tell(&uid, &reason, now);
+        }
+        while let Some(action) = self.core.poll_action() {
+            self.issue(action, now);
+        }
+        while let Some(action) = self.core.poll_pull() {
+            self.say(&action, |word| word.may_pull = true);
+        }
+        while let Some(action) = self.core.poll_cancel() {
+            self.say(&action, |word| word.is_cancelled = true);
+        }
+        while let Some(violation) = self.core.poll_violation() {
+            tracing::error!(?violation, "the core broke one of its own rules");
+        }
+        if self.core.is_empty() {
+            for answer in self.waiting_for_empty.drain(..) {
+                // who asked may have left
+                let _ = answer.send(());
+            }
+        }
+    }
+
+    fn tell(&self, uid: &PodUid, reason: &Reason, now: Now) {
+        let Some(pod) = self.core.pod(uid) else {
+            return;
+        };
+        let role = reason
+            .container
+            .as_ref()
+            .and_then(|name| pod.container(name))
+            .map(|(role, _)| role);
+        let name = reason.container.as_ref().map(ToString::to_string);
+        self.board
+            .note(uid, entry(now, None, name, reason.reason, &reason.message));
+        self.board.note_event(
+            uid,
+            pod.name(),
+            role == Some(ContainerRole::Init),
+            reason,
+            now,
+        );
+    }
+
+    fn persist(&mut self, uid: &PodUid) {
+        let Some(record) = self.core.record(uid) else {
+            tracing::info!(pod.uid = %uid, "pod is gone");
+            self.records.remove(uid);
+            self.board.remove_pod(uid);
+            return;
+        };
+        let saved = match serde_json::to_vec(record) {
+            Ok(bytes) => self
+                .records
+                .save_record(uid, RECORD_VERSION, &bytes)
+                .map_err(|e| Box::new(e) as Box<dyn std::error::Error>),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = saved {
+            tracing::error!(pod.uid = %uid, error = &*error, "the pod's record is not saved");
+        }
+    }
+
+    fn issue(&mut self, action: Action, now: Now) {
+        tracing::debug!(pod.uid = %action.pod(), operation = action.operation(), container = container_of(&action), "issued");
+        let (say, word) = watch::channel(Word::default());
+        self.running.insert(action.clone(), (say, now));
+        let line = Line {
+            word,
+            ask: self.inputs.clone(),
+            action: action.clone(),
+        };
+        let pod = self.core.pod(action.pod()).cloned();
+        let (executor, facts, clock) = (
+            Arc::clone(&self.executor),
+            self.facts.clone(),
+            self.clock.clone(),
+        );
+        tokio::spawn(async move {
+            // a defect in one pod's action is that action's failure, not the end of the node
+            let done = AssertUnwindSafe(executor.run(action.clone(), pod, line))
+                .catch_unwind()
+                .await;
+            let Done {
+                outcome,
+                seq,
+                spans,
+            } = done.unwrap_or_else(|_| panicked(&action));
+            let at = match &outcome {
+                Ok(Outcome::Started { at, .. }) => *at,
+                _ => clock.now(),
+            };
+            // the worker outlives its tasks except at the very end
+            let _ = facts.send(Fact {
+                key: action,
+                outcome,
+                at,
+                seq,
+                spans,
+            });
+        });
+    }
+
+    fn say(&self, action: &Action, what: impl FnOnce(&mut Word)) {
+        if let Some((say, _)) = self.running.get(action) {
+            say.send_modify(what);
+        }
+    }
+}
+
+fn panicked(action: &Action) -> Done {
+    let failure = Failure {
+        reason: match action {
+            Action::Prepare { .. } => FailureReason::FailedCreatePodSandBox,
+            Action::EnsureImage { .. } => FailureReason::ErrImagePull,
+            Action::Start { .. } => FailureReason::CreateContainerError,
+            _ => FailureReason::FailedKillPod,
+        },
+        message: format!(
+            "{} broke off: a defect of the agent, see its log",
+            action.operation()
+        ),
+        fault: Fault::Node,
+        retry: true,
+        retry_after: None,
+    };
+    Done {
+        outcome: Err(failure),
+        seq: Seq::default(),
+        spans: Vec::new(),
+    }
+}
+
+async fn sleep_until(wake: Option<tokio::time::Instant>) {
+    match wake {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn container_of(action: &Action) -> Option<String> {
+    match action {
+        Action::EnsureImage { container, .. } => Some(container.to_string()),
+        Action::Start { container, .. }
+        | Action::Stop { container }
+        | Action::Kill { container }
+        | Action::Remove { container } => Some(container.name.to_string()),
+        _ => None,
+    }
+}
+
+fn entry(
+    at: Now,
+    took: Option<Duration>,
+    container: Option<String>,
+    what: &str,
+    detail: &str,
+) -> TimelineEntry {
+    TimelineEntry {
+        at,
+        took,
+        container,
+        what: what.to_owned(),
+        detail: detail.to_owned(),
+    }
+}
