@@ -1,0 +1,5 @@
+//! The network on a real kernel, in network and mount namespaces of the test's own: nothing of the machine is touched.
+
+mod lab;
+mod pods;
+mod recovery;
