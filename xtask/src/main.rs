@@ -28,6 +28,7 @@ mod vm;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "What a person runs on this tree")]
@@ -68,8 +69,18 @@ enum Verb {
     },
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().verb {
+fn main() -> ExitCode {
+    match carry_out(Arguments::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(verb: Verb) -> anyhow::Result<()> {
+    match verb {
         Verb::Demo(arguments) => demo::demo(&arguments),
         Verb::Test { vm: false, filter } => test::test(filter.as_deref()),
         Verb::Test { vm: true, filter } => vm::test(filter.as_deref()),

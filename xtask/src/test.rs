@@ -5,7 +5,7 @@ use crate::run::{cargo, is_root, target};
 use anyhow::{Context, bail};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(crate) fn test(filter: Option<&str>) -> anyhow::Result<()> {
     if !is_root()? {
@@ -42,7 +42,7 @@ pub(crate) struct Summary {
 
 impl Summary {
     /// Reads one line of what `cargo test` prints.
-    fn note(&mut self, line: &str) {
+    pub(crate) fn note(&mut self, line: &str) {
         if let Some(counts) = line.strip_prefix("test result: ") {
             self.suites += 1;
             for part in counts.split(['.', ';']) {
@@ -63,7 +63,19 @@ impl Summary {
         }
     }
 
-    fn line(&self) -> String {
+    pub(crate) fn took(&mut self, time: Duration) {
+        self.seconds = time.as_secs();
+    }
+
+    pub(crate) fn passed(&self) -> u32 {
+        self.passed
+    }
+
+    pub(crate) fn failures(&self) -> &[String] {
+        &self.failures
+    }
+
+    pub(crate) fn line(&self) -> String {
         format!(
             "tests: {} suites, {} passed, {} failed, {} ignored, {} s",
             self.suites, self.passed, self.failed, self.ignored, self.seconds
@@ -100,7 +112,7 @@ fn cargo_test(filter: Option<&str>) -> anyhow::Result<Summary> {
         .wait()
         .context("could not wait for cargo test")?
         .success();
-    summary.seconds = begin.elapsed().as_secs();
+    summary.took(begin.elapsed());
     Ok(summary)
 }
 
