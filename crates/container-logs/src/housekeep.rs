@@ -4,8 +4,8 @@
 
 use crate::place::{self, Found};
 use crate::rotated::{self, Rotated};
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use flate2::read::GzDecoder;
+use flate2::{Compression, GzBuilder};
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -91,11 +91,12 @@ fn compress(directory: &OwnedFd, log: &OsStr, rotated: &Rotated) -> io::Result<(
     let mode = Mode::from_raw_mode(0o640);
     let target = File::from(rustix::fs::openat(directory, &temporary, flags, mode)?);
     let written = (|| {
-        let mut encoder = GzEncoder::new(&target, Compression::fast());
+        let stat = rustix::fs::fstat(&source)?;
+        let mut encoder = GzBuilder::new()
+            .extra(inode_field(stat.st_ino))
+            .write(&target, Compression::fast());
         io::copy(&mut source, &mut encoder)?;
         encoder.finish()?;
-        // Readers tell by it which files come after which.
-        let stat = rustix::fs::fstat(&source)?;
         let modified = Timespec {
             tv_sec: stat.st_mtime,
             tv_nsec: i64::try_from(stat.st_mtime_nsec).map_err(io::Error::other)?,
@@ -113,6 +114,23 @@ fn compress(directory: &OwnedFd, log: &OsStr, rotated: &Rotated) -> io::Result<(
         return written;
     }
     Ok(remove(directory, &name)?)
+}
+
+/// An extra field of RFC 1952: the original's inode, by which a reader that has it open knows it again.
+fn inode_field(inode: u64) -> Vec<u8> {
+    let mut field = INODE_FIELD.to_vec();
+    field.extend_from_slice(&inode.to_le_bytes());
+    field
+}
+
+/// Subfield id and length.
+const INODE_FIELD: [u8; 4] = [b'c', b'i', 8, 0];
+
+/// The inode of the file that was compressed to `file`.
+pub(crate) fn original_inode(file: File) -> Option<u64> {
+    let decoder = GzDecoder::new(file);
+    let inode = decoder.header()?.extra()?.strip_prefix(&INODE_FIELD)?;
+    Some(u64::from_le_bytes(inode.try_into().ok()?))
 }
 
 #[cfg(test)]
@@ -159,7 +177,7 @@ mod tests {
         ];
         assert_eq!(names(directory), expected);
         let mut text = String::new();
-        flate2::read::GzDecoder::new(File::open(directory.join(expected[1])).unwrap())
+        GzDecoder::new(File::open(directory.join(expected[1])).unwrap())
             .read_to_string(&mut text)
             .unwrap();
         assert_eq!(text, "0.log.20261121-100006");

@@ -21,10 +21,12 @@ mod journal;
 mod line;
 mod log_file;
 mod place;
+mod reader;
 mod rotated;
 mod spool;
 
 pub use housekeep::{HousekeepError, housekeep};
 pub use line::Stream;
 pub use log_file::{LogError, LogFile, SMALLEST_LIMIT};
+pub use reader::{LogWatch, Progress, ReadError, ReadOptions, Reader};
 pub use spool::{Recovered, Spool, SpoolError, Transferred};
