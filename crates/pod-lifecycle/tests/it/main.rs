@@ -1,0 +1,15 @@
+//! How pods live, told in scenarios. Each runs the production core on a machine in memory, in virtual time; every step of every
+//! scenario is checked against the invariants.
+
+mod dispatching;
+mod images;
+mod init;
+mod observing;
+mod random;
+mod recovering;
+mod refusals;
+mod replacing;
+mod restarting;
+mod starting;
+mod status;
+mod terminating;

@@ -1,0 +1,496 @@
+//! A node in memory: the production [`NodeCore`] on a [`Machine`], in virtual time.
+//!
+//! ```text
+//!            ┌────────── NodeCore ◄─────────┐ facts, exits, looks
+//!            │ records  actions   statuses  │
+//!            ▼     ▼                 ▼      │
+//!          disk   work ──(time)──► Machine ─┘
+//! ```
+//!
+//! Records go to the disk as JSON before actions go to work, as a driver has to do it; a crash throws away everything but disk and
+//! machine. Every step is checked; a violation is a panic with the history.
+
+use crate::machine::Machine;
+use crate::summary::summary;
+use k8s_openapi::api::core::v1::{PodCondition, PodStatus};
+use pod_lifecycle::{Input, NodeCore, PodRecord, Settings, StatusUpdate};
+use pod_model::{
+    Action, AdmittedPod, ContainerKey, ContainerName, ExitRecord, ExitSeen, Fact, MonoTime, Now,
+    Observed, Outcome, PodUid, Reason, WallTime,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// 2026-01-01T00:00:00Z, when every world begins.
+const BEGIN: i64 = 1_767_225_600;
+/// More actions than this without time passing is a loop.
+const MOST_AT_ONCE: u32 = 20_000;
+const HISTORY: usize = 400;
+
+/// Whether what was in work when the agent died was done by then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crash {
+    /// Nothing of it.
+    BeforeEffects,
+    /// All of it; only nobody heard of it.
+    AfterEffects,
+}
+
+#[derive(Debug)]
+struct Work {
+    action: Action,
+    /// `None`: it waits for its turn to pull.
+    done_at: Option<MonoTime>,
+    began: MonoTime,
+}
+
+#[derive(Debug)]
+pub struct World {
+    pub machine: Machine,
+    settings: Settings,
+    core: NodeCore,
+    now: Now,
+    work: Vec<Work>,
+    /// Records and pods as a driver keeps them.
+    disk: BTreeMap<PodUid, (Option<String>, AdmittedPod)>,
+    desired: BTreeMap<PodUid, AdmittedPod>,
+    statuses: BTreeMap<PodUid, StatusUpdate>,
+    events: Vec<(PodUid, Reason)>,
+    issued: Vec<Action>,
+    history: VecDeque<String>,
+    /// Exits reach the core at once; if not, only looks tell them.
+    pub exits_are_told: bool,
+    /// Statuses told since the last [`settle`](Self::settle)d moment, per uid: for tests of how much is told.
+    pub published: u32,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new(Settings {
+            host_ips: vec!["192.0.2.1".to_owned()],
+            kernel_slots: 64,
+            ..Settings::default()
+        })
+    }
+}
+
+impl World {
+    /// A node that has started: it has looked at its machine, and its sources are ready.
+    pub fn new(settings: Settings) -> Self {
+        let mut world = Self::starting(settings);
+        world.look();
+        world.sources_ready();
+        world
+    }
+    /// A node whose agent has just begun: it has neither looked nor read a source.
+    pub fn starting(settings: Settings) -> Self {
+        let settings = Settings {
+            check: true,
+            ..settings
+        };
+        Self {
+            machine: Machine::default(),
+            core: NodeCore::new(settings.clone()),
+            settings,
+            now: Now {
+                mono: MonoTime(1_000_000_000),
+                wall: WallTime(BEGIN * 1_000_000_000),
+            },
+            work: Vec::new(),
+            disk: BTreeMap::new(),
+            desired: BTreeMap::new(),
+            statuses: BTreeMap::new(),
+            events: Vec::new(),
+            issued: Vec::new(),
+            history: VecDeque::new(),
+            exits_are_told: true,
+            published: 0,
+        }
+    }
+
+    // what a person or a kernel does
+
+    pub fn desire(&mut self, pod: &AdmittedPod) {
+        self.desired.insert(pod.uid().clone(), pod.clone());
+        self.disk
+            .entry(pod.uid().clone())
+            .or_insert_with(|| (None, pod.clone()))
+            .1 = pod.clone();
+        self.input(Input::Desired(pod.clone()));
+    }
+    pub fn delete(&mut self, pod: &AdmittedPod) {
+        self.delete_within(pod, None);
+    }
+    pub fn delete_within(&mut self, pod: &AdmittedPod, grace: Option<Duration>) {
+        self.desired.remove(pod.uid());
+        self.input(Input::Deleted {
+            uid: pod.uid().clone(),
+            grace,
+        });
+    }
+    pub fn look(&mut self) {
+        let observed = self.machine.observe();
+        self.show(observed);
+    }
+    /// A look that was made earlier, or is made up.
+    pub fn show(&mut self, observed: Observed) {
+        self.input(Input::Observed(observed));
+    }
+    pub fn sources_ready(&mut self) {
+        self.input(Input::SourcesReady);
+    }
+    pub fn input(&mut self, input: Input) {
+        self.note(format!("{}", shorten(&input)));
+        self.core.handle(input, self.now);
+        self.settle();
+    }
+    /// Everything is well from now on; what hung is answered.
+    pub fn mend(&mut self) {
+        self.machine.script.mend();
+        self.exits_are_told = true;
+        for work in &mut self.work {
+            work.done_at = Some(self.now.mono);
+        }
+        self.settle();
+    }
+
+    /// Lets time pass.
+    pub fn run_for(&mut self, how_long: Duration) {
+        let end = self.now.mono.plus(how_long);
+        while let Some(next) = self.next_happening().filter(|at| *at <= end) {
+            self.pass_to(next);
+            self.core.handle(Input::Tick, self.now);
+            self.settle();
+        }
+        self.pass_to(end);
+        self.core.handle(Input::Tick, self.now);
+        self.settle();
+    }
+    pub fn run_secs(&mut self, seconds: u64) {
+        self.run_for(Duration::from_secs(seconds));
+    }
+    /// The wall clock is set; nothing else changes.
+    pub fn set_wall_clock(&mut self, forward_seconds: i64) {
+        self.now.wall.0 += forward_seconds * 1_000_000_000;
+    }
+
+    /// `kill -9` of the agent, and a new one, which has not looked yet. Containers live on.
+    pub fn crash(&mut self, crash: Crash) {
+        self.crash_with(|_| crash);
+    }
+    /// For each action in work, whether it was done.
+    pub fn crash_with(&mut self, mut was_done: impl FnMut(&Action) -> Crash) {
+        self.note("the agent dies".to_owned());
+        for work in std::mem::take(&mut self.work) {
+            if was_done(&work.action) == Crash::AfterEffects && work.done_at.is_some() {
+                self.execute(&work);
+            }
+        }
+        // exits while nobody listens are found by a look only
+        while self.machine.end_next(self.now).is_some() {}
+        self.begin(|record, _| record);
+    }
+    /// The machine is switched off and on.
+    pub fn reboot(&mut self) {
+        self.note("the machine boots".to_owned());
+        self.work.clear();
+        self.machine.boot();
+        self.now.mono = MonoTime(500_000_000);
+        self.now.wall.0 += 60_000_000_000;
+        self.begin(PodRecord::rebooted);
+    }
+    fn begin(&mut self, convert: impl Fn(PodRecord, Now) -> PodRecord) {
+        self.core = NodeCore::new(self.settings.clone());
+        self.statuses.clear();
+        let mut stored = Vec::new();
+        for (record, pod) in self.disk.values() {
+            if let Some(text) = record {
+                let record: PodRecord =
+                    serde_json::from_str(text).expect("a record can be read back");
+                stored.push((convert(record, self.now), pod.clone()));
+            }
+        }
+        self.core.restore(stored, self.now);
+        self.settle();
+    }
+    /// What a new agent does first: look, read the sources.
+    pub fn recover(&mut self) {
+        self.look();
+        for pod in self.desired.values().cloned().collect::<Vec<_>>() {
+            self.input(Input::Desired(pod));
+        }
+        self.sources_ready();
+    }
+    /// The record's file is damaged: it is as if there were none.
+    pub fn forget_record(&mut self, pod: &AdmittedPod) {
+        if let Some((record, _)) = self.disk.get_mut(pod.uid()) {
+            *record = None;
+        }
+    }
+
+    // what can be seen
+
+    pub fn now(&self) -> Now {
+        self.now
+    }
+    pub fn core(&self) -> &NodeCore {
+        &self.core
+    }
+    pub fn status(&self, pod: &AdmittedPod) -> PodStatus {
+        self.statuses
+            .get(pod.uid())
+            .map(|update| update.status.clone())
+            .unwrap_or_default()
+    }
+    pub fn update(&self, pod: &AdmittedPod) -> Option<&StatusUpdate> {
+        self.statuses.get(pod.uid())
+    }
+    /// The status in one line; see [`summary`].
+    pub fn line(&self, pod: &AdmittedPod) -> String {
+        summary(&self.status(pod))
+    }
+    pub fn condition(&self, pod: &AdmittedPod, type_: &str) -> PodCondition {
+        self.status(pod)
+            .conditions
+            .into_iter()
+            .flatten()
+            .find(|c| c.type_ == type_)
+            .unwrap_or_default()
+    }
+    /// Events of the pod since the last call, as `reason: message`.
+    pub fn take_events(&mut self, pod: &AdmittedPod) -> Vec<String> {
+        let (its, others) = std::mem::take(&mut self.events)
+            .into_iter()
+            .partition(|(uid, _)| uid == pod.uid());
+        self.events = others;
+        let its: Vec<(PodUid, Reason)> = its;
+        its.into_iter()
+            .map(|(_, r)| format!("{}: {}", r.reason, r.message))
+            .collect()
+    }
+    /// Actions issued since the last call.
+    pub fn take_issued(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.issued)
+    }
+    /// The same, as short texts: `Start app.0`, `Prepare Network`.
+    pub fn take_issued_texts(&mut self) -> Vec<String> {
+        self.take_issued().iter().map(text_of).collect()
+    }
+    /// Actions in work, as short texts.
+    pub fn in_work(&self) -> Vec<String> {
+        self.work.iter().map(|work| text_of(&work.action)).collect()
+    }
+    pub fn is_forgotten(&self, pod: &AdmittedPod) -> bool {
+        self.core.record(pod.uid()).is_none() && !self.disk.contains_key(pod.uid())
+    }
+    pub fn key(&self, pod: &AdmittedPod, container: &str, attempt: u32) -> ContainerKey {
+        let name = ContainerName::new(container).expect("a container's name");
+        ContainerKey::new(pod.uid().clone(), name, pod_model::Attempt(attempt))
+    }
+    /// What happened last, oldest first.
+    pub fn history(&self) -> String {
+        self.history
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    // how it goes on
+
+    fn next_happening(&self) -> Option<MonoTime> {
+        let done = self
+            .work
+            .iter()
+            .filter(|w| !self.machine.script.is_hanging(&w.action))
+            .filter_map(|w| w.done_at)
+            .min();
+        [done, self.machine.next_exit(), self.core.next_wake()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn pass_to(&mut self, at: MonoTime) {
+        let step = at.since(self.now.mono);
+        self.now.mono = self.now.mono.plus(step);
+        self.now.wall.0 += i64::try_from(step.as_nanos()).unwrap_or(0);
+    }
+
+    /// Until nothing more happens without time passing.
+    fn settle(&mut self) {
+        for _ in 0..MOST_AT_ONCE {
+            self.drain();
+            if let Some(index) = self.next_done() {
+                let work = self.work.remove(index);
+                let fact = self.execute(&work);
+                self.note(format!(
+                    "  {} -> {}",
+                    text_of(&work.action),
+                    if fact.outcome.is_ok() { "ok" } else { "failed" }
+                ));
+                self.core.handle(Input::Fact(fact), self.now);
+            } else if let Some((key, exit)) = self.machine.end_next(self.now) {
+                self.exited(key, exit);
+            } else if self.core.next_wake().is_some_and(|at| at <= self.now.mono) {
+                self.core.handle(Input::Tick, self.now);
+            } else {
+                return;
+            }
+        }
+        panic!("it never comes to rest\n{}", self.history());
+    }
+
+    fn next_done(&self) -> Option<usize> {
+        self.work.iter().position(|w| {
+            w.done_at.is_some_and(|at| at <= self.now.mono)
+                && !self.machine.script.is_hanging(&w.action)
+        })
+    }
+
+    fn exited(&mut self, key: ContainerKey, exit: ExitRecord) {
+        self.note(format!("  {key} exits with {}", exit.code));
+        if self.exits_are_told {
+            let seq = self.machine.seq();
+            self.core.handle(
+                Input::Exit(ExitSeen {
+                    container: key,
+                    exit,
+                    seq,
+                }),
+                self.now,
+            );
+        }
+    }
+
+    /// As a driver does: records, statuses, reasons, actions.
+    fn drain(&mut self) {
+        while let Some(uid) = self.core.poll_record() {
+            match self.core.record(&uid) {
+                Some(record) => {
+                    let text = serde_json::to_string(record).expect("a record can be written");
+                    if let Some(pod) = self.core.pod(&uid).cloned() {
+                        self.disk.insert(uid, (Some(text), pod));
+                    }
+                }
+                None => {
+                    self.disk.remove(&uid);
+                    self.statuses.remove(&uid);
+                }
+            }
+        }
+        while let Some(update) = self.core.poll_publish() {
+            self.published += 1;
+            self.statuses.insert(update.uid.clone(), update);
+        }
+        while let Some((uid, reason)) = self.core.poll_reason() {
+            self.note(format!(
+                "  event {uid} {}: {}",
+                reason.reason, reason.message
+            ));
+            self.events.push((uid, reason));
+        }
+        while let Some(action) = self.core.poll_action() {
+            self.note(format!("  issued {}", text_of(&action)));
+            self.issued.push(action.clone());
+            self.take_up(action);
+        }
+        while let Some(action) = self.core.poll_cancel() {
+            // broken off, it is answered at once
+            for work in self.work.iter_mut().filter(|w| w.action == action) {
+                work.done_at = Some(self.now.mono);
+            }
+        }
+        while let Some(action) = self.core.poll_pull() {
+            let takes = self.machine.script.duration_of(&action);
+            for work in self.work.iter_mut().filter(|w| w.action == action) {
+                work.began = self.now.mono;
+                work.done_at = Some(self.now.mono.plus(takes));
+            }
+        }
+        if let Some(violation) = self.core.poll_violation() {
+            panic!("{violation}\n{}", self.history());
+        }
+    }
+
+    fn take_up(&mut self, action: Action) {
+        let doubled = self.work.iter().any(|w| w.action == action);
+        assert!(
+            !doubled,
+            "{action:?} is issued while it is in work\n{}",
+            self.history()
+        );
+        let pod = self.core.pod(action.pod());
+        let began = self.now.mono;
+        if self.machine.has_to_pull(&action, pod) {
+            self.work.push(Work {
+                action: action.clone(),
+                done_at: None,
+                began,
+            });
+            self.core.handle(Input::PullWanted(action), self.now);
+        } else {
+            let done_at = Some(began.plus(self.machine.script.duration_of(&action)));
+            self.work.push(Work {
+                action,
+                done_at,
+                began,
+            });
+        }
+    }
+
+    fn execute(&mut self, work: &Work) -> Fact {
+        let pod = self.core.pod(work.action.pod()).cloned();
+        let took = self.now.mono.since(work.began);
+        let outcome = self
+            .machine
+            .execute(&work.action, pod.as_ref(), self.now, took);
+        let at = match &outcome {
+            Ok(Outcome::Started { at, .. }) => *at,
+            _ => self.now,
+        };
+        Fact {
+            key: work.action.clone(),
+            outcome,
+            at,
+            seq: self.machine.seq(),
+            spans: Vec::new(),
+        }
+    }
+
+    fn note(&mut self, text: String) {
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        let seconds = Duration::from_nanos(self.now.mono.0).as_secs_f64();
+        self.history.push_back(format!("{seconds:10.3} {text}"));
+    }
+}
+
+fn text_of(action: &Action) -> String {
+    match action {
+        Action::Prepare { part, .. } => format!("Prepare {part:?}"),
+        Action::EnsureImage { container, .. } => format!("EnsureImage {container}"),
+        Action::Start { container, .. } => format!("Start {}", container.dir_name()),
+        Action::Stop { container } => format!("Stop {}", container.dir_name()),
+        Action::Kill { container } => format!("Kill {}", container.dir_name()),
+        Action::Remove { container } => format!("Remove {}", container.dir_name()),
+        Action::Undo { part, .. } => format!("Undo {part:?}"),
+        Action::Forget { .. } => "Forget".to_owned(),
+    }
+}
+
+fn shorten(input: &Input) -> String {
+    match input {
+        Input::Desired(pod) => format!("desired {}", pod.uid()),
+        Input::Observed(observed) => {
+            let keys: Vec<String> = observed
+                .containers
+                .keys()
+                .map(ToString::to_string)
+                .collect();
+            format!("look as of {}: [{}]", observed.as_of.0, keys.join(" "))
+        }
+        other => format!("{other:?}"),
+    }
+}
