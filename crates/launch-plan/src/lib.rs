@@ -31,6 +31,7 @@ pub mod facts;
 pub mod fds;
 mod mounts;
 mod plan;
+pub mod seccomp;
 mod security;
 pub mod signal;
 mod tenant;
