@@ -6,6 +6,7 @@
 //!
 //! | module | facility |
 //! |---|---|
+//! | [`bpf`] | device filters of cgroup v2: load and attach a program |
 //! | [`clock`] | `CLOCK_BOOTTIME` and `CLOCK_REALTIME` in nanoseconds |
 //! | [`clone`] | `clone3` for a process with one thread |
 //! | [`descriptors`] | close-on-exec for all, and what is inherited on purpose |
@@ -19,6 +20,8 @@
 //! | [`signals`] | default actions and an empty mask |
 #![allow(unsafe_code)]
 
+pub mod bpf;
+pub mod bpf;
 pub mod clock;
 pub mod clone;
 pub mod descriptors;
