@@ -1,0 +1,338 @@
+//! Every `kubelet_*` metric that this agent counts, in one table, with the names, helps, labels and buckets of a kubelet.
+//!
+//! What has its value only at the moment of a scrape (pods and containers by state) is written by the server from the pods' status.
+//! A metric of a kubelet that stands for nothing here (PLEG, device plugins, certificates) is left out, not written as zero: an alert
+//! on it would never fire.
+
+use crate::metrics::{Counter, DEFAULT_BUCKETS, Description, Family, Histogram, Metric, Text};
+use std::time::Duration;
+
+/// `podStartupDurationBuckets`.
+const POD_START: &[f64] = &[
+    0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 20.0, 30.0, 45.0, 60.0, 120.0, 180.0, 240.0,
+    300.0, 360.0, 480.0, 600.0, 900.0, 1200.0, 1800.0, 2700.0, 3600.0,
+];
+/// From 5 ms by factors of 2.5; the bounds below are ours, a start takes 2 ms here.
+const OPERATION: &[f64] = &[
+    0.0005,
+    0.001,
+    0.002,
+    0.005,
+    0.0125,
+    0.03125,
+    0.078125,
+    0.1953125,
+    0.48828125,
+    1.220703125,
+    3.0517578125,
+    7.62939453125,
+    19.073486328125,
+    47.6837158203125,
+    119.20928955078125,
+];
+const IMAGE_PULL: &[f64] = &[
+    1.0, 5.0, 10.0, 20.0, 30.0, 60.0, 180.0, 300.0, 600.0, 900.0, 1200.0, 1800.0, 2400.0, 3600.0,
+];
+
+/// The `container_type` of started containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContainerKind {
+    Container,
+    InitContainer,
+}
+
+impl ContainerKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ContainerKind::Container => "container",
+            ContainerKind::InitContainer => "init_container",
+        }
+    }
+}
+
+/// The counters of one node. Make one, share it in an `Arc`, call an `observe…` where the thing happens.
+#[derive(Debug)]
+pub struct NodeMetrics {
+    evictions: Metric<Family<Counter, 1>>,
+    http_requests: Metric<Family<Counter, 4>>,
+    http_duration: Metric<Family<Histogram, 4>>,
+    image_pull: Metric<Family<Histogram, 1>>,
+    pod_start: Metric<Histogram>,
+    pod_start_sli: Metric<Family<Histogram, 1>>,
+    pod_start_total: Metric<Family<Histogram, 1>>,
+    pod_worker: Metric<Family<Histogram, 1>>,
+    pod_worker_start: Metric<Histogram>,
+    restarted_pods: Metric<Family<Counter, 1>>,
+    runtime_duration: Metric<Family<Histogram, 1>>,
+    runtime_errors: Metric<Family<Counter, 1>>,
+    runtime_operations: Metric<Family<Counter, 1>>,
+    started_containers: Metric<Family<Counter, 1>>,
+    started_container_errors: Metric<Family<Counter, 2>>,
+    started_pods: Metric<Counter>,
+    started_pod_errors: Metric<Counter>,
+}
+
+fn counter() -> Counter {
+    Counter::new()
+}
+
+fn metric<T: crate::metrics::Sample>(
+    name: &'static str,
+    help: &'static str,
+    value: T,
+) -> Metric<T> {
+    Metric::new(Description::alpha(name, help), value)
+}
+
+impl Default for NodeMetrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl NodeMetrics {
+    #[rustfmt::skip] // a table
+    pub fn new() -> Self {
+        Self {
+            evictions: metric(
+                "kubelet_evictions",
+                "Cumulative number of pod evictions by eviction signal",
+                Family::new(["eviction_signal"], counter),
+            ),
+            http_requests: metric(
+                "kubelet_http_requests_total",
+                "Number of the http requests received since the server started",
+                Family::new(["method", "path", "server_type", "long_running"], counter),
+            ),
+            http_duration: metric(
+                "kubelet_http_requests_duration_seconds",
+                "Duration in seconds to serve http requests",
+                Family::new(["method", "path", "server_type", "long_running"], || Histogram::new(DEFAULT_BUCKETS)),
+            ),
+            image_pull: metric(
+                "kubelet_image_pull_duration_seconds",
+                "Duration in seconds to pull an image.",
+                Family::new(["image_size_in_bytes"], || Histogram::new(IMAGE_PULL)),
+            ),
+            pod_start: metric(
+                "kubelet_pod_start_duration_seconds",
+                "Duration in seconds from kubelet seeing a pod for the first time to the pod starting to run",
+                Histogram::new(POD_START),
+            ),
+            pod_start_sli: metric(
+                "kubelet_pod_start_sli_duration_seconds",
+                "Duration in seconds to start a pod, excluding time to pull images and run init containers, measured from pod creation timestamp to when all its containers are reported as started and observed via watch",
+                Family::new(["first_with_network"], || Histogram::new(POD_START)),
+            ),
+            pod_start_total: metric(
+                "kubelet_pod_start_total_duration_seconds",
+                "Duration in seconds to start a pod since creation, including time to pull images and run init containers, measured from pod creation timestamp to when all its containers are reported as started and observed via watch",
+                Family::new(["first_with_network"], || Histogram::new(POD_START)),
+            ),
+            pod_worker: metric(
+                "kubelet_pod_worker_duration_seconds",
+                "Duration in seconds to sync a single pod. Broken down by operation type: create, update, or sync",
+                Family::new(["operation_type"], || Histogram::new(DEFAULT_BUCKETS)),
+            ),
+            pod_worker_start: metric(
+                "kubelet_pod_worker_start_duration_seconds",
+                "Duration in seconds from kubelet seeing a pod to starting a worker.",
+                Histogram::new(DEFAULT_BUCKETS),
+            ),
+            restarted_pods: metric(
+                "kubelet_restarted_pods_total",
+                "Number of pods that have been restarted because they were deleted and recreated with the same UID while the kubelet was watching them (common for static pods, extremely uncommon for API pods)",
+                Family::new(["static"], counter),
+            ),
+            runtime_duration: metric(
+                "kubelet_runtime_operations_duration_seconds",
+                "Duration in seconds of runtime operations. Broken down by operation type.",
+                Family::new(["operation_type"], || Histogram::new(OPERATION)),
+            ),
+            runtime_errors: metric(
+                "kubelet_runtime_operations_errors_total",
+                "Cumulative number of runtime operation errors by operation type.",
+                Family::new(["operation_type"], counter),
+            ),
+            runtime_operations: metric(
+                "kubelet_runtime_operations_total",
+                "Cumulative number of runtime operations by operation type.",
+                Family::new(["operation_type"], counter),
+            ),
+            started_containers: metric(
+                "kubelet_started_containers_total",
+                "Cumulative number of containers started",
+                Family::new(["container_type"], counter),
+            ),
+            started_container_errors: metric(
+                "kubelet_started_containers_errors_total",
+                "Cumulative number of errors when starting containers",
+                Family::new(["container_type", "code"], counter),
+            ),
+            started_pods: metric(
+                "kubelet_started_pods_total",
+                "Cumulative number of pods started",
+                Counter::new(),
+            ),
+            started_pod_errors: metric(
+                "kubelet_started_pods_errors_total",
+                "Cumulative number of errors when starting pods",
+                Counter::new(),
+            ),
+        }
+    }
+
+    /// An action on containers, sandboxes or images was carried out. `operation` as `Action::operation` of pod-model names it.
+    pub fn observe_operation(&self, operation: &str, took: Duration, failed: bool) {
+        self.runtime_operations.of([operation]).inc();
+        self.runtime_duration.of([operation]).observe(took);
+        if failed {
+            self.runtime_errors.of([operation]).inc();
+        }
+    }
+    /// A container was started, or was to be. `code` is the reason of the failure.
+    pub fn observe_container_start(&self, kind: ContainerKind, failed: Option<&str>) {
+        self.started_containers.of([kind.as_str()]).inc();
+        if let Some(code) = failed {
+            self.started_container_errors
+                .of([kind.as_str(), code])
+                .inc();
+        }
+    }
+    /// A pod's sandbox was made, or was to be.
+    pub fn observe_sandbox(&self, failed: bool) {
+        self.started_pods.inc();
+        if failed {
+            self.started_pod_errors.inc();
+        }
+    }
+    /// All containers of a pod run for the first time: the time since it was seen, and how much of that went into pulls and init
+    /// containers.
+    pub fn observe_pod_running(&self, since_seen: Duration, pulls_and_init: Duration) {
+        self.pod_start.observe(since_seen);
+        self.pod_start_total.of(["false"]).observe(since_seen);
+        self.pod_start_sli
+            .of(["false"])
+            .observe(since_seen.saturating_sub(pulls_and_init));
+    }
+    /// One step over a pod; `operation` is `create`, `update`, `sync` or `terminate`.
+    pub fn observe_pod_step(&self, operation: &str, took: Duration) {
+        self.pod_worker.of([operation]).observe(took);
+    }
+    /// The first step over a pod began.
+    pub fn observe_pod_worker_start(&self, since_seen: Duration) {
+        self.pod_worker_start.observe(since_seen);
+    }
+    pub fn observe_image_pull(&self, took: Duration, size_bytes: u64) {
+        self.image_pull
+            .of([image_size_bucket(size_bytes)])
+            .observe(took);
+    }
+    pub fn observe_eviction(&self, signal: &str) {
+        self.evictions.of([signal]).inc();
+    }
+    /// A static pod came back with the uid it had before.
+    pub fn observe_restarted_pod(&self) {
+        self.restarted_pods.of(["true"]).inc();
+    }
+    /// A request was answered. `path` is the route's, never the client's.
+    pub fn observe_request(
+        &self,
+        method: &str,
+        path: &str,
+        server_type: &str,
+        long_running: bool,
+        took: Duration,
+    ) {
+        let long_running = if long_running { "true" } else { "false" };
+        let labels = [method, path, server_type, long_running];
+        self.http_requests.of(labels).inc();
+        self.http_duration.of(labels).observe(took);
+    }
+
+    /// Everything, by name.
+    pub fn write(&self, out: &mut Text) {
+        self.evictions.write(out);
+        self.http_duration.write(out);
+        self.http_requests.write(out);
+        self.image_pull.write(out);
+        self.pod_start.write(out);
+        self.pod_start_sli.write(out);
+        self.pod_start_total.write(out);
+        self.pod_worker.write(out);
+        self.pod_worker_start.write(out);
+        self.restarted_pods.write(out);
+        self.runtime_duration.write(out);
+        self.runtime_errors.write(out);
+        self.runtime_operations.write(out);
+        self.started_container_errors.write(out);
+        self.started_containers.write(out);
+        self.started_pod_errors.write(out);
+        self.started_pods.write(out);
+    }
+}
+
+/// The kubelet's classes of image sizes.
+fn image_size_bucket(bytes: u64) -> &'static str {
+    const MB: u64 = 1024 * 1024;
+    match bytes {
+        0 => "N/A",
+        b if b < 10 * MB => "0-10MB",
+        b if b < 100 * MB => "10MB-100MB",
+        b if b < 500 * MB => "100MB-500MB",
+        b if b < 1024 * MB => "500MB-1GB",
+        b if b < 5 * 1024 * MB => "1GB-5GB",
+        b if b < 10 * 1024 * MB => "5GB-10GB",
+        b if b < 20 * 1024 * MB => "10GB-20GB",
+        b if b < 30 * 1024 * MB => "20GB-30GB",
+        b if b < 40 * 1024 * MB => "30GB-40GB",
+        b if b < 60 * 1024 * MB => "40GB-60GB",
+        b if b < 100 * 1024 * MB => "60GB-100GB",
+        _ => "GT100GB",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_observation_shows_under_its_kubelet_name() {
+        let metrics = NodeMetrics::new();
+        let mut unused = Text::new();
+        metrics.write(&mut unused);
+        assert!(!unused.finish().contains("kubelet_evictions"));
+        let second = Duration::from_secs(1);
+        metrics.observe_operation("start_container", second, true);
+        metrics.observe_container_start(ContainerKind::InitContainer, Some("RunContainerError"));
+        metrics.observe_sandbox(true);
+        metrics.observe_pod_running(3 * second, second);
+        metrics.observe_pod_step("sync", second);
+        metrics.observe_pod_worker_start(second);
+        metrics.observe_image_pull(second, 50 << 20);
+        metrics.observe_eviction("memory.available");
+        metrics.observe_restarted_pod();
+        metrics.observe_request("GET", "pods", "readonly", false, second);
+        let mut text = Text::new();
+        metrics.write(&mut text);
+        let text = text.finish();
+        for line in [
+            "kubelet_evictions{eviction_signal=\"memory.available\"} 1",
+            "kubelet_http_requests_total{method=\"GET\",path=\"pods\",server_type=\"readonly\",long_running=\"false\"} 1",
+            "kubelet_image_pull_duration_seconds_count{image_size_in_bytes=\"10MB-100MB\"} 1",
+            "kubelet_pod_start_duration_seconds_sum 3",
+            "kubelet_pod_start_sli_duration_seconds_sum{first_with_network=\"false\"} 2",
+            "kubelet_pod_worker_duration_seconds_count{operation_type=\"sync\"} 1",
+            "kubelet_restarted_pods_total{static=\"true\"} 1",
+            "kubelet_runtime_operations_total{operation_type=\"start_container\"} 1",
+            "kubelet_runtime_operations_errors_total{operation_type=\"start_container\"} 1",
+            "kubelet_started_containers_errors_total{container_type=\"init_container\",code=\"RunContainerError\"} 1",
+            "kubelet_started_containers_total{container_type=\"init_container\"} 1",
+            "kubelet_started_pods_errors_total 1",
+            "kubelet_started_pods_total 1",
+        ] {
+            assert!(text.contains(&format!("{line}\n")), "{line} in\n{text}");
+        }
+        assert!(text.starts_with("# HELP kubelet_evictions [ALPHA] Cumulative number of pod evictions by eviction signal\n# TYPE kubelet_evictions counter\n"));
+    }
+}
