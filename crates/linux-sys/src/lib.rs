@@ -15,12 +15,12 @@
 //! | [`mount_attr`] | `mount_setattr`: flags and propagation by descriptor |
 //! | [`pidfd`] | open, signal, wait, and the exit of a process that somebody else reaped |
 //! | [`privilege`] | capability sets as masks |
+//! | [`probe`] | what a seccomp program answers, for tests |
 //! | [`process`] | start time of a process, which makes a pid number an identity |
 //! | [`seccomp`] | loading a finished program |
 //! | [`signals`] | default actions and an empty mask |
 #![allow(unsafe_code)]
 
-pub mod bpf;
 pub mod bpf;
 pub mod clock;
 pub mod clone;
@@ -30,6 +30,7 @@ pub mod memory;
 pub mod mount_attr;
 pub mod pidfd;
 pub mod privilege;
+pub mod probe;
 pub mod process;
 pub mod seccomp;
 pub mod signals;

@@ -187,7 +187,7 @@ fn a_foreign_architecture_is_killed_and_a_hardened_node_takes_its_own_only() {
 
 #[test]
 fn the_default_program_is_short_and_shallow() {
-    for (machine, most, deepest) in [(Machine::X86_64, 650, 14), (Machine::Aarch64, 450, 14)] {
+    for (machine, most, deepest) in [(Machine::X86_64, 650, 16), (Machine::Aarch64, 450, 16)] {
         let program = default_program(machine, DEFAULT_CAPABILITIES, false);
         assert!(
             program.len() <= most,
