@@ -39,6 +39,9 @@ pub mod tree;
 mod v1;
 mod v2;
 
+#[cfg(test)]
+mod unified_tests;
+
 pub use devices::DevicePolicy;
 pub use error::CgroupError;
 pub use found::{FoundContainer, FoundPod};

@@ -1,0 +1,175 @@
+//! The mechanics of cgroup v2 (kill, freeze, events, device filter, removal) in whatever unified tree the machine has: a hybrid machine's has
+//! no controllers, but all of these.
+
+use crate::devices::DevicePolicy;
+use crate::kill::Killed;
+use crate::mounts::{self, V2_CONTROLLERS};
+use crate::remove::Removed;
+use crate::tree::{CgroupKind, CgroupTree, Hierarchy, Placement};
+use node_policy::{CgroupNumbers, NodeNumbers};
+use pod_model::{Attempt, ContainerKey, ContainerName, PodUid, QosClass};
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+struct Unified {
+    tree: CgroupTree,
+    children: Vec<Child>,
+}
+
+/// `None`: this machine has no cgroup2 mount, or the test may not use it.
+fn unified(name: &str) -> Result<Option<Unified>, Box<dyn Error>> {
+    let table = std::fs::read_to_string("/proc/self/mountinfo")?;
+    let mount = mounts::parse(&table)
+        .into_iter()
+        .find(|m| m.v1_controllers.is_none());
+    let Some(mount) = mount.filter(|_| rustix::process::geteuid().is_root()) else {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "CI must run this as root on a machine with cgroup2"
+        );
+        let _ = writeln!(std::io::stderr(), "skipped: no cgroup2, or not root");
+        return Ok(None);
+    };
+    let root = format!("/coracle-unit-{}-{name}", std::process::id());
+    let has = std::fs::read_to_string(mount.point.join("cgroup.controllers"))?;
+    let tree = CgroupTree::over(
+        CgroupKind::V2,
+        &root,
+        vec![Hierarchy {
+            base: mounts::below(&mount.point, &root),
+            mount: mount.point,
+            controllers: V2_CONTROLLERS
+                .into_iter()
+                .filter(|c| has.split_whitespace().any(|h| h == *c))
+                .collect(),
+        }],
+    );
+    let unified = Unified {
+        tree,
+        children: Vec::new(),
+    };
+    unified.tree.create_node_level(&NodeNumbers {
+        cpu_millis: 1000,
+        memory_limit_bytes: None,
+        pids_limit: None,
+    })?;
+    Ok(Some(unified))
+}
+
+impl Drop for Unified {
+    fn drop(&mut self) {
+        let _ = self.tree.sweep(&BTreeSet::new());
+        for child in &mut self.children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let _ = self.tree.remove_all();
+    }
+}
+
+impl Unified {
+    fn container(
+        &self,
+        devices: DevicePolicy,
+    ) -> Result<(ContainerKey, Placement), Box<dyn Error>> {
+        let uid = PodUid::new("p")?;
+        let key = ContainerKey::new(uid.clone(), ContainerName::new("c")?, Attempt(3));
+        let numbers = CgroupNumbers::UNLIMITED;
+        self.tree.create_pod(&uid, QosClass::BestEffort, &numbers)?;
+        let placement =
+            self.tree
+                .create_container(&key, QosClass::BestEffort, &numbers, devices)?;
+        Ok((key, placement))
+    }
+
+    fn run(&mut self, placement: &Placement, script: &str) -> Result<u32, Box<dyn Error>> {
+        let Placement::V2 { directory } = placement else {
+            return Err("not v2".into());
+        };
+        let enter = directory.join("cgroup.procs");
+        let child = Command::new("sh")
+            .args([
+                "-c",
+                &format!("echo 0 > '{}' && {{ {script}\n}}", enter.display()),
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let pid = child.id();
+        self.children.push(child);
+        Ok(pid)
+    }
+
+    fn code(&mut self) -> Result<Option<i32>, Box<dyn Error>> {
+        let last = self.children.last_mut().ok_or("no child")?;
+        Ok(last.wait()?.code())
+    }
+}
+
+fn until(mut so: impl FnMut() -> bool) -> Result<(), Box<dyn Error>> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !so() {
+        if Instant::now() > deadline {
+            return Err("it never came true".into());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+#[test]
+fn on_v2_a_container_is_frozen_thawed_killed_and_removed_whole() -> Result<(), Box<dyn Error>> {
+    let Some(mut unified) = unified("kill")? else {
+        return Ok(());
+    };
+    let (key, placement) = unified.container(DevicePolicy::All)?;
+    assert_eq!(unified.tree.kill_container(&key)?, Killed::NothingThere);
+    unified.run(&placement, "sleep 600 & sleep 600")?;
+    let session = unified.tree.create_exec(&key, 1)?;
+    unified.run(&session, "sleep 600")?;
+    let count = |u: &Unified| u.tree.processes(&key).map_or(0, |p| p.len());
+    until(|| count(&unified) >= 4)?;
+    unified.tree.freeze(&key)?;
+    unified.tree.thaw(&key)?;
+    assert_eq!(unified.tree.kill_exec(&key, 1)?, Killed::Sent);
+    until(|| {
+        unified
+            .tree
+            .remove_exec(&key, 1)
+            .is_ok_and(|r| r == Removed::Removed)
+    })?;
+    assert!(count(&unified) >= 2, "the container lives on");
+    assert_eq!(unified.tree.list()?.len(), 1);
+    assert_eq!(unified.tree.kill_container(&key)?, Killed::Sent);
+    for child in &mut unified.children {
+        child.wait()?;
+    }
+    assert_eq!(unified.tree.remove_pod(&key.pod)?, Removed::Removed);
+    assert_eq!(unified.tree.list()?, []);
+    Ok(())
+}
+
+#[test]
+fn on_v2_only_listed_devices_may_be_opened() -> Result<(), Box<dyn Error>> {
+    let Some(mut unified) = unified("device")? else {
+        return Ok(());
+    };
+    let script = "echo x > /dev/null || exit 1
+        head -c 1 /dev/zero > /dev/null || exit 2
+        if head -c 0 /dev/kmsg; then exit 5; fi
+        exit 0";
+    let (key, placement) = unified.container(DevicePolicy::Default)?;
+    let (_, again) = unified.container(DevicePolicy::Default)?;
+    assert_eq!(again, placement, "attached once is enough");
+    unified.run(&placement, script)?;
+    assert_eq!(unified.code()?, Some(0));
+    unified.tree.remove_container(&key)?;
+    let (_, open) = unified.container(DevicePolicy::All)?;
+    unified.run(&open, script)?;
+    assert_eq!(unified.code()?, Some(5), "privileged");
+    Ok(())
+}
