@@ -43,6 +43,10 @@ impl NetworkConfig {
     pub(crate) fn link_name(&self, slot: u32) -> String {
         format!("{}{slot:x}", self.link_prefix())
     }
+    /// The same by the slot's name, as [`crate::Sandbox::slot`] has it.
+    pub fn link_name_of(&self, slot: &str) -> String {
+        format!("{}{slot}", self.link_prefix())
+    }
     pub(crate) fn table_name(&self) -> String {
         format!("coracle_{:04x}", self.node_hash)
     }

@@ -307,6 +307,22 @@ impl Shared {
         lease::remove(&self.config.lease_dir(), lease.slot)
     }
 
+    fn repair(&self) -> Result<bool, NetworkError> {
+        // in this order everywhere: the firewall, then the state
+        let mut firewall = self.firewall();
+        if let Ok(firewall) = firewall.as_mut()
+            && firewall.is_whole()?
+        {
+            return Ok(false);
+        }
+        let open = open_ports_of(self.state().leases());
+        match firewall.as_mut() {
+            Ok(firewall) => firewall.replace(&open)?,
+            Err(_) => *firewall = Ok(Firewall::start(&self.config, &open)?),
+        }
+        Ok(true)
+    }
+
     fn sandbox(&self, lease: &Lease, spans: Vec<(String, Duration)>) -> Sandbox {
         let dir = self.slot_dir(lease.slot);
         Sandbox {
@@ -318,6 +334,12 @@ impl Shared {
             spans,
         }
     }
+}
+
+fn open_ports_of<'a>(leases: impl Iterator<Item = &'a Lease>) -> Vec<(Ipv4Addr, Vec<HostPort>)> {
+    leases
+        .filter_map(|lease| Some((lease.address?, lease.host_ports.clone())))
+        .collect()
 }
 
 fn answers_on_loopback(port: &HostPort) -> bool {
@@ -366,11 +388,7 @@ impl PodNetwork {
                 .map(|network| Notice::CidrOverlaps { network }),
         );
 
-        let open: Vec<(Ipv4Addr, Vec<HostPort>)> = recovered
-            .leases
-            .iter()
-            .filter_map(|lease| Some((lease.address?, lease.host_ports.clone())))
-            .collect();
+        let open = open_ports_of(recovered.leases.iter());
         let firewall = Firewall::start(&config, &open).map_err(|error| error.chain());
         if let Err(problem) = &firewall {
             notices.push(Notice::NoFirewall {
@@ -498,6 +516,15 @@ impl PodNetwork {
             }
         }
         (released, errors)
+    }
+
+    /// Looks whether the nftables table is still there and makes it anew if somebody flushed the ruleset (`nft flush ruleset` of a firewall
+    /// that is reloaded). One message; for the slow listing. Says whether something was repaired.
+    pub async fn repair(&self) -> Result<bool, NetworkError> {
+        let shared = self.shared().clone();
+        tokio::task::spawn_blocking(move || shared.repair())
+            .await
+            .unwrap_or(Err(NetworkError::ShuttingDown))
     }
 
     /// Counters of every pod with a network of its own.

@@ -1,7 +1,7 @@
 //! Namespaces kept alive by bind mounts: `<run>/ns/<slot>/{net,ipc,uts}`.
 //!
-//! `<run>/ns` is a mount of its own with private propagation, so a pin exists in one mount namespace only, and whoever detaches `ns`
-//! in another is rid of all of them.
+//! `<run>/ns` is a mount of its own, private and unbindable: a pin exists in one mount namespace only, and a pod that has `/run` as a
+//! hostPath does not get copies of it, which would keep the namespaces of others alive.
 
 use crate::error::NetworkError;
 use nix::errno::Errno;
@@ -20,7 +20,7 @@ const OWNER: &str = "owner.";
 
 const NSFS_MAGIC: FsType = FsType(0x6e73_6673);
 
-/// Makes `<run>/ns` a private mount point, unless it is one.
+/// Makes `<run>/ns` a private, unbindable mount point, unless it is one.
 pub(crate) fn prepare(dir: &Path) -> Result<(), NetworkError> {
     DirBuilder::new()
         .recursive(true)
@@ -35,10 +35,10 @@ pub(crate) fn prepare(dir: &Path) -> Result<(), NetworkError> {
         None::<&str>,
         dir,
         None::<&str>,
-        MsFlags::MS_PRIVATE,
+        MsFlags::MS_UNBINDABLE,
         None::<&str>,
     )
-    .map_err(|e| NetworkError::files("make private", dir, e))
+    .map_err(|e| NetworkError::files("make unbindable", dir, e))
 }
 
 /// Undoes [`prepare`], with every pin that is left.

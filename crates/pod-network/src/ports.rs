@@ -9,7 +9,14 @@ use std::net::Ipv4Addr;
 /// One holder per protocol, port and address of the node; a holder of every address holds each of them, as the kubelet's admission sees it.
 #[derive(Debug, Default)]
 pub(crate) struct Ports {
-    held: BTreeMap<(Protocol, u16), Vec<(Option<Ipv4Addr>, PodUid)>>,
+    held: BTreeMap<(Protocol, u16), Vec<Holder>>,
+}
+
+/// On one address of the node, or on all.
+#[derive(Debug)]
+struct Holder {
+    address: Option<Ipv4Addr>,
+    pod: PodUid,
 }
 
 impl Ports {
@@ -31,14 +38,17 @@ impl Ports {
             self.held
                 .entry((port.protocol, port.host_port))
                 .or_default()
-                .push((port.host_ip, pod.clone()));
+                .push(Holder {
+                    address: port.host_ip,
+                    pod: pod.clone(),
+                });
         }
         Ok(())
     }
 
     pub(crate) fn give_back(&mut self, pod: &PodUid) {
         self.held.retain(|_, holders| {
-            holders.retain(|(_, holder)| holder != pod);
+            holders.retain(|holder| holder.pod != *pod);
             !holders.is_empty()
         });
     }
@@ -47,8 +57,8 @@ impl Ports {
         self.held
             .get(&(port.protocol, port.host_port))?
             .iter()
-            .find(|(ip, _)| same_address(*ip, port.host_ip))
-            .map(|(_, pod)| pod)
+            .find(|holder| same_address(holder.address, port.host_ip))
+            .map(|holder| &holder.pod)
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) fn on_a_machine<F: Future<Output = ()>>(test: impl FnOnce(Lab) -> F +
             std::env::var("CI").as_deref() != Ok("true"),
             "this test needs root"
         );
-        eprintln!("skipped: needs root");
+        said_skipped();
         return;
     }
     let result = std::thread::spawn(move || {
@@ -126,7 +126,10 @@ pub(crate) fn until(what: &str, mut is_true: impl FnMut() -> bool) {
 }
 
 /// Runs `work` inside the network namespace that is pinned there.
-pub(crate) fn inside<T: Send + 'static>(net: &Path, work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) fn inside<T: Send + 'static>(
+    net: &Path,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
     spawn_inside(net, work).join().unwrap()
 }
 
@@ -146,4 +149,57 @@ pub(crate) fn net(sandbox: &Sandbox) -> PathBuf {
         .net
         .clone()
         .expect("the pod has a network of its own")
+}
+
+#[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
+fn said_skipped() {
+    eprintln!("skipped: needs root");
+}
+
+/// Runs a command of the machine this thread is on. For tests only: the node itself executes nothing.
+pub(crate) fn run(command: &str) -> String {
+    let mut words = command.split(' ');
+    let output = std::process::Command::new(words.next().unwrap())
+        .args(words)
+        .output()
+        .unwrap_or_else(|e| panic!("{command}: {e}"));
+    assert!(
+        output.status.success(),
+        "{command}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Another machine on the same wire: it is 198.51.100.2, ours is 198.51.100.1; it knows no way to the pods.
+pub(crate) struct Outside {
+    net: File,
+}
+
+impl Outside {
+    pub(crate) fn new() -> Self {
+        let ours = nix::unistd::gettid();
+        let net = std::thread::spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            run(&format!(
+                "ip link add eth0 type veth peer name up0 netns {ours}"
+            ));
+            run("ip address add 198.51.100.2/24 dev eth0");
+            run("ip link set eth0 up");
+            run("ip link set lo up");
+            File::open("/proc/thread-self/ns/net").unwrap()
+        })
+        .join()
+        .unwrap();
+        run("ip address add 198.51.100.1/24 dev up0");
+        run("ip link set up0 up");
+        Self { net }
+    }
+    pub(crate) fn net(&self) -> PathBuf {
+        format!(
+            "/proc/self/fd/{}",
+            std::os::fd::AsRawFd::as_raw_fd(&self.net)
+        )
+        .into()
+    }
 }

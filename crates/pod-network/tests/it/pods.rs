@@ -1,27 +1,10 @@
 //! Pods come, talk and go.
 
 use crate::lab::{inside, net, on_a_machine, spawn_inside, uid, until};
+use crate::talk::{greet, hear, refused};
 use pod_network::{Released, Want, open_namespaces};
-use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::MetadataExt;
-use std::time::Duration;
-
-/// What a peer sees of a TCP connection from here to there, as `address` of the client.
-fn greet(server: &TcpListener) -> IpAddr {
-    let (mut stream, peer) = server.accept().unwrap();
-    stream.write_all(b"hello").unwrap();
-    peer.ip()
-}
-
-fn hear(to: SocketAddr) -> String {
-    let mut text = String::new();
-    TcpStream::connect_timeout(&to, Duration::from_secs(5))
-        .unwrap()
-        .read_to_string(&mut text)
-        .unwrap();
-    text
-}
 
 #[test]
 fn pods_reach_each_other_and_the_host_with_their_own_addresses() {
@@ -138,11 +121,6 @@ fn a_packet_for_an_absent_pod_is_refused_here() {
         let network = lab.start();
         let a = network.acquire(&uid("a"), Want::default()).await.unwrap();
         let absent: SocketAddr = "10.77.200.200:80".parse().unwrap();
-        let refused = |to: SocketAddr| {
-            TcpStream::connect_timeout(&to, Duration::from_secs(5))
-                .unwrap_err()
-                .kind()
-        };
         let kinds = [refused(absent), inside(&net(&a), move || refused(absent))];
         for kind in kinds {
             assert!(
@@ -206,6 +184,33 @@ fn counters_are_told_from_the_pods_side() {
                 && after.tx_packets - before.tx_packets >= 10
         );
         assert!(after.rx_bytes - before.rx_bytes < 10_000);
+        network.remove_everything().unwrap();
+    });
+}
+
+#[test]
+fn a_pod_that_binds_the_run_directory_gets_no_copies_of_the_pins() {
+    on_a_machine(async |lab| {
+        let network = lab.start();
+        network.acquire(&uid("a"), Want::default()).await.unwrap();
+        until("the pool is full", || network.ready_slots() == 4);
+        let pins = || {
+            let table = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+            table.lines().filter(|line| line.contains(" nsfs ")).count()
+        };
+        assert_eq!(pins(), 5 * 3);
+        let copy = tempfile::tempdir().unwrap();
+        let flags = nix::mount::MsFlags::MS_BIND | nix::mount::MsFlags::MS_REC;
+        nix::mount::mount(
+            Some(&lab.run_dir),
+            copy.path(),
+            None::<&str>,
+            flags,
+            None::<&str>,
+        )
+        .unwrap();
+        assert_eq!(pins(), 5 * 3);
+        nix::mount::umount2(copy.path(), nix::mount::MntFlags::MNT_DETACH).unwrap();
         network.remove_everything().unwrap();
     });
 }
