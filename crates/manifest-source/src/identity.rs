@@ -53,7 +53,7 @@ pub(crate) fn uid(manifest: &Value, origin: &Origin<'_>) -> String {
 fn feed(hasher: &mut Sha256, value: &Value) {
     fn text(hasher: &mut Sha256, kind: u8, text: &str) {
         hasher.update([kind]);
-        hasher.update(text.len().to_le_bytes());
+        hasher.update((text.len() as u64).to_le_bytes());
         hasher.update(text.as_bytes());
     }
     match value {

@@ -33,6 +33,9 @@ mod table;
 mod validate;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 pub use admit::admit;
 pub use identity::{Origin, manifest_file};
 pub use located_yaml::Place;

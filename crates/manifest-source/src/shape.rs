@@ -86,6 +86,10 @@ enum Hop {
 impl Check<'_> {
     fn value(&mut self, value: &mut Value, shape: &Shape, path: &FieldPath<'_>) {
         match (shape, &mut *value) {
+            // What ends a text for the kernel ends it nowhere else.
+            (Shape::Text, Value::String(text)) if text.contains('\0') => {
+                self.findings.say(path, "must not contain a NUL character");
+            }
             (Shape::Text, Value::String(_)) | (Shape::Bool, Value::Bool(_)) => {}
             (Shape::Quantity, Value::String(_)) => {}
             (Shape::Quantity, Value::Number(number)) => *value = Value::String(number.to_string()),

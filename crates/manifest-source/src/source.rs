@@ -10,11 +10,11 @@
 //! A file that an event calls complete is read and believed at once. One that only changed (the slow re-read found it, or it was made
 //! and not closed) may be half written: it is believed when two readings, a quarter of a second apart, agree.
 
-use crate::file::{self, Content};
+use crate::file::Content;
 use crate::problem::Problem;
 use crate::snapshot::Snapshot;
 use crate::table::Table;
-use crate::watch::{Sign, Watch};
+use crate::watch::{Directory, Sign, Signs, Watch};
 use pod_model::WallTime;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
@@ -225,46 +225,57 @@ impl Follower {
         }
     }
 
-    /// Reads everything; opens the directory first when it is not open or is another one now.
+    /// Reads everything; begins to watch the directory first when it is not watched or is another one now.
     fn reread(&mut self) {
-        let stale = match &self.watch {
-            Ok(watch) => !watch.is_still_at(&self.directory),
-            Err(_) => true,
-        };
-        if stale {
-            self.watch = Watch::open(&self.directory);
+        let mut directory = self.enter();
+        let is_new = directory.is_none();
+        if is_new {
             self.settling.clear();
+            self.watch = Watch::new(&self.directory);
+            directory = self.enter();
         }
-        let Ok(watch) = &self.watch else { return };
-        let names = match watch.names() {
+        let Some(directory) = directory else { return };
+        let names = match directory.names() {
             Ok(names) => names,
             Err(errno) => {
                 self.watch = Err(errno);
                 return;
             }
         };
-        let now = wall_now();
-        for name in &names {
-            let content = file::read(watch.directory(), name);
-            if stale
-                || self.settling.contains_key(name)
-                || !self.may_be_half_written(name, &content)
-            {
-                if !self.settling.contains_key(name) {
-                    self.table.put(name, content, now);
-                }
+        for name in names
+            .iter()
+            .filter(|n| !self.settling.contains_key(*n))
+            .collect::<Vec<_>>()
+        {
+            let content = directory.read(name);
+            if is_new || !self.may_be_half_written(name, &content) {
+                self.table.put(name, content, wall_now());
             } else {
-                let settling = Settling {
-                    due: Instant::now() + SETTLES_IN,
-                    last: Some(content),
-                };
-                self.settling.insert(name.clone(), settling);
+                self.wait_for(name, SETTLES_IN, Some(content));
             }
         }
         let names: BTreeSet<&OsStr> = names.iter().map(OsString::as_os_str).collect();
         let settling = &self.settling;
         self.table
             .retain(|name| names.contains(name) || settling.contains_key(name));
+    }
+
+    /// Opens the directory; the reason why it cannot be followed any more is kept.
+    fn enter(&mut self) -> Option<Directory> {
+        let watch = self.watch.as_ref().ok()?;
+        match watch.enter(&self.directory) {
+            Ok(directory) => Some(directory),
+            Err(errno) => {
+                self.watch = Err(errno);
+                None
+            }
+        }
+    }
+
+    fn wait_for(&mut self, name: &OsStr, time: Duration, last: Option<Content>) {
+        let due = Instant::now() + time;
+        self.settling
+            .insert(name.to_owned(), Settling { due, last });
     }
 
     fn may_be_half_written(&self, name: &OsStr, content: &Content) -> bool {
@@ -278,60 +289,54 @@ impl Follower {
     fn take_events(&mut self) -> bool {
         let Ok(watch) = &self.watch else { return false };
         let signs = watch.signs();
-        // Files that vanished with their directory are not gone: the source is.
-        if signs.directory_gone
-            || (signs.files.values().any(|s| *s == Sign::Gone)
-                && !watch.is_still_at(&self.directory))
-        {
+        if signs == Signs::default() {
+            return false;
+        }
+        if signs.directory_gone {
             self.watch = Err(Errno::NOENT);
             return true;
         }
+        // Files that vanished with their directory are not gone: the source is.
+        let Some(directory) = self.enter() else {
+            return true;
+        };
         for (count, (name, sign)) in signs.files.into_iter().enumerate() {
-            self.take_sign(&name, sign);
+            self.take_sign(&directory, &name, sign);
             if count % PUBLISH_AFTER == PUBLISH_AFTER - 1 {
                 self.publish();
             }
         }
         if signs.everything {
-            // Links are switched whole; and after an overflow nothing says what is half written.
-            self.believe_everything();
+            self.believe_everything(&directory);
         }
         false
     }
 
-    fn take_sign(&mut self, name: &OsStr, sign: Sign) {
-        let Ok(watch) = &self.watch else { return };
-        let wait = match sign {
-            Sign::Complete | Sign::Gone => {
-                self.settling.remove(name);
-                let content = file::read(watch.directory(), name);
-                self.table.put(name, content, wall_now());
-                return;
-            }
-            Sign::Touched => SETTLES_IN,
-            Sign::SetAside => SET_ASIDE_FOR,
-        };
-        let last = match sign {
-            Sign::Touched => Some(file::read(watch.directory(), name)),
-            _ => None,
-        };
-        if let Some(Content::Text(text)) = &last
-            && self.table.is_known(name, text)
-        {
-            return;
+    fn take_sign(&mut self, directory: &Directory, name: &OsStr, sign: Sign) {
+        if sign == Sign::SetAside {
+            return self.wait_for(name, SET_ASIDE_FOR, None);
         }
-        let due = Instant::now() + wait;
-        self.settling
-            .insert(name.to_owned(), Settling { due, last });
+        let content = directory.read(name);
+        let is_whole = match sign {
+            Sign::Complete => true,
+            Sign::Created => directory.is_link(name),
+            // What is there again is another file, and may be being written.
+            Sign::Gone => content == Content::Absent,
+            Sign::Touched | Sign::SetAside => false,
+        };
+        if is_whole {
+            self.settling.remove(name);
+            self.table.put(name, content, wall_now());
+        } else if self.may_be_half_written(name, &content) {
+            self.wait_for(name, SETTLES_IN, Some(content));
+        }
     }
 
-    fn believe_everything(&mut self) {
-        let Ok(watch) = &self.watch else { return };
-        let Ok(names) = watch.names() else { return };
-        let now = wall_now();
+    /// After lost events nothing says what is half written, and links are switched whole.
+    fn believe_everything(&mut self, directory: &Directory) {
+        let Ok(names) = directory.names() else { return };
         for name in &names {
-            let content = file::read(watch.directory(), name);
-            self.table.put(name, content, now);
+            self.table.put(name, directory.read(name), wall_now());
         }
         let names: BTreeSet<&OsStr> = names.iter().map(OsString::as_os_str).collect();
         self.table.retain(|name| names.contains(name));
@@ -340,31 +345,24 @@ impl Follower {
 
     /// Reads again what is due, and believes what has come to rest; true means to read everything anew.
     fn settle(&mut self) -> bool {
-        let Ok(watch) = &self.watch else { return false };
         let now = Instant::now();
         if self.settling.values().all(|s| s.due > now) {
             return false;
         }
         // In a directory that is gone every file is absent, and it means nothing.
-        if !watch.is_still_at(&self.directory) {
-            self.watch = Err(Errno::NOENT);
+        let Some(directory) = self.enter() else {
             return true;
-        }
+        };
         for (name, settling) in &mut self.settling {
             if settling.due > now {
                 continue;
             }
-            let content = file::read(watch.directory(), name);
-            match &settling.last {
-                Some(last) if *last != content => {
-                    settling.due = now + SETTLES_IN;
-                    settling.last = Some(content);
-                }
-                _ => {
-                    settling.due = now;
-                    settling.last = None;
-                    self.table.put(name, content, wall_now());
-                }
+            let content = directory.read(name);
+            if settling.last.as_ref().is_none_or(|last| *last == content) {
+                self.table.put(name, content, wall_now());
+            } else {
+                settling.due = now + SETTLES_IN;
+                settling.last = Some(content);
             }
         }
         self.settling.retain(|_, s| s.due > now);

@@ -1,8 +1,8 @@
 //! The directory as the kernel shows it: an open directory, its listing, and inotify's events in words of this crate.
 
-use crate::file::is_manifest_name;
+use crate::file::{self, Content, is_manifest_name};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, open, stat, statat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, open, statat};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -11,19 +11,25 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// An open directory that is being watched.
+/// A directory that is being watched. It is not kept open: while a directory is open, the kernel does not tell of its removal.
 pub(crate) struct Watch {
-    directory: OwnedFd,
+    /// Device and inode, to know the directory again.
+    id: (u64, u64),
     /// Why there are no events, if there are none: then only the slow re-read sees changes.
     inotify: Result<OwnedFd, Errno>,
 }
+
+/// The directory, open for a moment of reading.
+pub(crate) struct Directory(OwnedFd);
 
 /// What an event says about one manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sign {
     /// Written and closed, or put in place whole: read it now.
     Complete,
-    /// Made or touched; somebody may be writing it still.
+    /// A new name: a link, which is whole, or a file that somebody may be writing still.
+    Created,
+    /// Touched; somebody may be writing it still.
     Touched,
     /// Its name is gone.
     Gone,
@@ -42,40 +48,18 @@ pub(crate) struct Signs {
     pub(crate) directory_gone: bool,
 }
 
-impl Watch {
-    /// Opens the directory and begins to watch it, in this order of effect: what changes after this call gives an event.
-    pub(crate) fn open(path: &Path) -> Result<Self, Errno> {
+impl Directory {
+    fn open(path: &Path) -> Result<(Self, (u64, u64)), Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = open(path, flags, Mode::empty())?;
-        let inotify = watch(&directory);
-        Ok(Self { directory, inotify })
-    }
-
-    pub(crate) fn directory(&self) -> BorrowedFd<'_> {
-        self.directory.as_fd()
-    }
-    /// To poll for events; `None` when there are none to come.
-    pub(crate) fn events_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.inotify.as_ref().ok().map(AsFd::as_fd)
-    }
-    pub(crate) fn why_no_events(&self) -> Option<Errno> {
-        self.inotify.as_ref().err().copied()
-    }
-
-    /// Whether `path` still leads to the open directory.
-    pub(crate) fn is_still_at(&self, path: &Path) -> bool {
-        match (fstat(&self.directory), stat(path)) {
-            (Ok(open), Ok(there)) => {
-                (open.st_dev, open.st_ino) == (there.st_dev, there.st_ino) && open.st_nlink > 0
-            }
-            _ => false,
-        }
+        let stat = fstat(&directory)?;
+        Ok((Self(directory), (stat.st_dev, stat.st_ino)))
     }
 
     /// The names of manifests, in no order.
     pub(crate) fn names(&self) -> Result<Vec<OsString>, Errno> {
         let mut names = Vec::new();
-        for entry in Dir::read_from(&self.directory)? {
+        for entry in Dir::read_from(&self.0)? {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
             if is_manifest_name(name) && entry.file_type() != FileType::Directory {
@@ -83,6 +67,46 @@ impl Watch {
             }
         }
         Ok(names)
+    }
+
+    /// What the file holds now.
+    pub(crate) fn read(&self, name: &OsStr) -> Content {
+        file::read(self.0.as_fd(), name)
+    }
+
+    /// Whether a new name is a link, symbolic or hard: those are whole from the start.
+    pub(crate) fn is_link(&self, name: &OsStr) -> bool {
+        statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
+            FileType::from_raw_mode(stat.st_mode) == FileType::Symlink || stat.st_nlink > 1
+        })
+    }
+}
+
+impl Watch {
+    /// Begins to watch the directory: what changes after this call gives an event.
+    pub(crate) fn new(path: &Path) -> Result<Self, Errno> {
+        let (directory, id) = Directory::open(path)?;
+        let inotify = watch(&directory.0);
+        Ok(Self { id, inotify })
+    }
+
+    /// Opens the directory for reading.
+    ///
+    /// # Errors
+    /// Also when `path` leads to another directory by now.
+    pub(crate) fn enter(&self, path: &Path) -> Result<Directory, Errno> {
+        match Directory::open(path)? {
+            (directory, id) if id == self.id => Ok(directory),
+            _ => Err(Errno::NOENT),
+        }
+    }
+
+    /// To poll for events; `None` when there are none to come.
+    pub(crate) fn events_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.inotify.as_ref().ok().map(AsFd::as_fd)
+    }
+    pub(crate) fn why_no_events(&self) -> Option<Errno> {
+        self.inotify.as_ref().err().copied()
     }
 
     /// Takes every event that waits; never blocks.
@@ -134,7 +158,7 @@ impl Watch {
             } else if flags.intersects(ReadFlags::DELETE | ReadFlags::MOVED_FROM) {
                 Sign::Gone
             } else if flags.contains(ReadFlags::CREATE) {
-                self.created(name)
+                Sign::Created
             } else {
                 Sign::Touched
             };
@@ -148,19 +172,6 @@ impl Watch {
             }
         }
         signs
-    }
-
-    /// A new name: a link is whole from the start, a new file is followed by its being closed.
-    fn created(&self, name: &OsStr) -> Sign {
-        match statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat)
-                if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink
-                    || stat.st_nlink > 1 =>
-            {
-                Sign::Complete
-            }
-            _ => Sign::Touched,
-        }
     }
 }
 

@@ -75,8 +75,11 @@ fn dns_config(
             findings.required(&path.key("name"), "");
         }
         // Stricter than upstream: these become words of one line of resolv.conf.
-        for (key, word) in [("name", Some(name)), ("value", option.value.as_deref())] {
-            if word.is_some_and(|w| w.contains(|c: char| c.is_whitespace() || c.is_control())) {
+        for (key, word) in [
+            ("name", name),
+            ("value", option.value.as_deref().unwrap_or_default()),
+        ] {
+            if word.contains(|c: char| c.is_whitespace() || c.is_control()) {
                 findings.invalid(&path.key(key), word, "must be one word");
             }
         }
@@ -119,10 +122,16 @@ pub(super) fn ports(container: &Container, path: &FieldPath<'_>, findings: &mut 
         if let Some(number) = port.host_port.filter(|n| *n != 0) {
             port_number(number, &path.key("hostPort"), findings);
         }
-        if let Some(address) = port.host_ip.as_deref().filter(|a| !a.is_empty())
-            && let Some(wrong) = names::ip(address)
-        {
-            findings.invalid(&path.key("hostIP"), address, wrong);
+        if let Some(address) = port.host_ip.as_deref().filter(|a| !a.is_empty()) {
+            let key = path.key("hostIP");
+            if let Some(wrong) = names::ip(address) {
+                findings.invalid(&key, address, wrong);
+            } else if address.contains(':') {
+                findings.say(
+                    &key,
+                    "IPv6 addresses of the host are not supported by this node",
+                );
+            }
         }
         one_of(
             port.protocol.as_deref(),
