@@ -1,0 +1,13 @@
+//! The store as its users see it: against a registry that lies, a real registry, archives good and bad, a full disk, and a killed process.
+
+mod archives;
+mod crash;
+mod full_disk;
+mod hostile;
+mod kit;
+mod lies;
+mod lying_registry;
+mod real_registry;
+mod removal;
+mod sharing;
+mod trees;
