@@ -63,6 +63,8 @@ pub struct NodeBuilder {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     binary: PathBuf,
+    config: String,
+    kubelet_config: Option<String>,
     with_busybox: bool,
 }
 
@@ -98,6 +100,8 @@ impl Node {
             arguments: Vec::new(),
             environment: Vec::new(),
             binary: binary().to_owned(),
+            config: String::new(),
+            kubelet_config: None,
             with_busybox: true,
         }
     }
@@ -142,8 +146,8 @@ impl Node {
             .arg(self.root())
             .arg("--run-dir")
             .arg(self.run_dir())
-            .arg("--pod-logs-dir")
-            .arg(self.logs_dir())
+            .arg("--config")
+            .arg(self.dir("coracle.yaml"))
             .args(["--node-name", &self.name])
             .args(["--cgroup-root", &self.cgroup_root])
             .args(["--pod-cidr", &self.pod_cidr])
@@ -270,6 +274,19 @@ impl NodeBuilder {
         for name in ["root", "run", "manifests", "log/pods"] {
             fs::create_dir_all(dir.path().join(name)).expect("make a directory");
         }
+        let logs = dir.path().join("log/pods");
+        let config = format!("podLogsDir: {}\n{}", logs.display(), self.config);
+        fs::write(dir.path().join("coracle.yaml"), config).expect("write coracle.yaml");
+        let mut arguments = self.arguments;
+        if let Some(lines) = self.kubelet_config {
+            let file = dir.path().join("kubelet.yaml");
+            let head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n";
+            fs::write(&file, format!("{head}{lines}")).expect("write a KubeletConfiguration");
+            arguments.extend([
+                "--kubelet-config".to_owned(),
+                file.to_string_lossy().into_owned(),
+            ]);
+        }
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         Node {
             cgroup_root: format!("/coracle-test-{}-{number}", std::process::id()),
@@ -279,10 +296,21 @@ impl NodeBuilder {
             pod_cidr: self.pod_cidr,
             binary: Mutex::new(self.binary),
             dir,
-            arguments: self.arguments,
+            arguments,
             environment: self.environment,
             agent: Mutex::new(None),
         }
+    }
+
+    /// Lines of `coracle.yaml`.
+    pub fn config(mut self, lines: &str) -> Self {
+        self.config.push_str(lines);
+        self
+    }
+    /// Lines of a `KubeletConfiguration`.
+    pub fn kubelet_config(mut self, lines: &str) -> Self {
+        self.kubelet_config.get_or_insert_default().push_str(lines);
+        self
     }
 
     /// A running node.

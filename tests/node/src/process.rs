@@ -74,6 +74,15 @@ pub fn cgroups(pid: i32) -> Vec<String> {
         .collect()
 }
 
+/// Bytes that it has written since its start, to whatever; 0 once it is gone.
+pub fn bytes_written(pid: i32) -> u64 {
+    file(pid, "io")
+        .lines()
+        .find_map(|line| line.strip_prefix("wchar: "))
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(0)
+}
+
 pub fn open_files(pid: i32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
 }

@@ -2,7 +2,7 @@
 
 use super::Kernel;
 use super::programs::{Suite, libraries};
-use crate::run::{find_program, output, program, target};
+use crate::run::{find_program, output, program, root, target};
 use anyhow::{Context, bail};
 use std::collections::BTreeSet;
 use std::fs;
@@ -47,6 +47,7 @@ pub(super) fn write(
     }
     place_programs(&tree, suites)?;
     place_modules(&tree, kernel)?;
+    place_samples(&tree)?;
     place_texts(&tree, suites, filter)?;
     let mut out = BufWriter::new(fs::File::create(file)?);
     let mut number = 0;
@@ -172,6 +173,15 @@ fn place_texts(tree: &Path, suites: &[Suite], filter: Option<&str>) -> anyhow::R
         fs::set_permissions(&file, fs::Permissions::from_mode(mode))?;
     }
     Ok(())
+}
+
+/// What the tests of the samples need where there is no cargo.
+fn place_samples(tree: &Path) -> anyhow::Result<()> {
+    let image = target().join("demo/hello.tar");
+    crate::image::image(&image)?;
+    fs::create_dir_all(tree.join("root/demo"))?;
+    fs::copy(image, tree.join("root/demo/hello.tar"))?;
+    copy_tree(&root().join("manifests"), &tree.join("root/demo/manifests"))
 }
 
 /// Everything below `dir`, directories first.

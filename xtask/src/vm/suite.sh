@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs the suites as the machine's first process and says how they ended.
 export PATH=/bin:/sbin HOME=/root TMPDIR=/tmp CI=true RUST_BACKTRACE=1 CORACLE_BIN=/bin/coracle CORACLE_TEST_SLOWNESS=6
+export CORACLE_DEMO_IMAGE=/root/demo/hello.tar CORACLE_SAMPLES=/root/demo/manifests
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev

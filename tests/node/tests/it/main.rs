@@ -1,1 +1,20 @@
-//! x
+//! What a lone node does, as its users see it: one module per promise, one test per sentence. Each test has a node of its own.
+
+mod bad_images;
+mod bad_input;
+mod commands;
+mod defaults;
+mod http;
+mod images;
+mod leaks;
+mod logs;
+mod manifests;
+mod network;
+mod pod_life;
+mod registries;
+mod samples;
+mod security_context;
+mod sharing;
+mod side_by_side;
+mod surviving;
+mod volumes;

@@ -1,0 +1,171 @@
+//! emptyDir and hostPath.
+
+use node_tests::manifest::idle;
+use node_tests::{Node, pod, seconds, sh, wait_until};
+use serde_json::json;
+use std::fs;
+
+#[test]
+fn an_empty_dir_is_shared_by_containers_and_outlives_their_restarts() {
+    let node = Node::start();
+    let mount = json!([{"name": "v", "mountPath": "/v"}]);
+    node.apply(
+        &pod("pair")
+            .spec("volumes", json!([{"name": "v", "emptyDir": {}}]))
+            .container(sh("writer", "echo once >> /v/log; sleep 0.3; exit 1"))
+            .with("volumeMounts", mount.clone())
+            .container(idle("reader"))
+            .with("volumeMounts", mount),
+    );
+    node.wait_pod("pair", "restarted", |pod| {
+        pod.try_container("writer")
+            .is_some_and(|writer| writer.restarts() >= 1)
+    });
+    wait_until("two lines", seconds(20), || {
+        node.exec("pair", "reader", &["cat", "/v/log"]) == "once\nonce\n"
+    });
+}
+
+#[test]
+fn an_empty_dir_in_memory_is_a_tmpfs_of_its_size() {
+    let node = Node::start();
+    node.apply(
+        &pod("memory")
+            .once()
+            .spec("volumes", json!([{"name": "v", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}]))
+            .container(sh("main", "grep ' /v ' /proc/mounts | cut -d' ' -f3; head -c 900k /dev/zero > /v/a && echo fits; head -c 900k /dev/zero > /v/b || echo full"))
+            .with("volumeMounts", json!([{"name": "v", "mountPath": "/v"}])),
+    );
+    node.wait_phase("memory", "Succeeded");
+    let log = node.logs("memory", "main");
+    assert!(
+        log.starts_with("tmpfs\nfits\n") && log.ends_with("full\n"),
+        "{log}"
+    );
+}
+
+#[test]
+fn an_empty_dir_is_gone_with_its_pod() {
+    let node = Node::start();
+    node.apply(
+        &pod("brief")
+            .spec("volumes", json!([{"name": "disk", "emptyDir": {}}, {"name": "memory", "emptyDir": {"medium": "Memory"}}]))
+            .container(idle("main"))
+            .with("volumeMounts", json!([{"name": "disk", "mountPath": "/d"}, {"name": "memory", "mountPath": "/m"}])),
+    );
+    let uid = node.wait_ready("brief").uid().to_owned();
+    node.exec(
+        "brief",
+        "main",
+        &["sh", "-c", "echo x > /d/x; echo x > /m/x"],
+    );
+    assert!(node.root().join("pods").join(&uid).exists());
+    node.remove_manifest("brief");
+    node.wait_gone("brief");
+    wait_until("its directory to be gone", seconds(10), || {
+        !node.root().join("pods").join(&uid).exists()
+    });
+}
+
+#[test]
+fn a_volume_mounted_read_only_cannot_be_written() {
+    let node = Node::start();
+    node.apply(
+        &pod("ro")
+            .once()
+            .spec("volumes", json!([{"name": "v", "emptyDir": {}}]))
+            .container(sh("main", "touch /v/x"))
+            .with(
+                "volumeMounts",
+                json!([{"name": "v", "mountPath": "/v", "readOnly": true}]),
+            ),
+    );
+    let ro = node.wait_phase("ro", "Failed");
+    assert_eq!(
+        ro.container("main").ended().map(|end| end.exit_code()),
+        Some(1)
+    );
+}
+
+fn host_path(name: &str, path: &std::path::Path, kind: &str) -> node_tests::manifest::Manifest {
+    pod(name)
+        .spec(
+            "volumes",
+            json!([{"name": "v", "hostPath": {"path": path, "type": kind}}]),
+        )
+        .container(idle("main"))
+        .with("volumeMounts", json!([{"name": "v", "mountPath": "/v"}]))
+}
+
+#[test]
+fn every_type_of_host_path_accepts_what_it_names() {
+    let node = Node::start();
+    let dir = node.dir("host");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("file"), "content").unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(dir.join("socket")).unwrap();
+    let cases = [
+        ("any", dir.clone(), ""),
+        ("directory", dir.clone(), "Directory"),
+        ("made-directory", dir.join("made/deep"), "DirectoryOrCreate"),
+        ("file", dir.join("file"), "File"),
+        ("made-file", dir.join("made-file"), "FileOrCreate"),
+        ("socket", dir.join("socket"), "Socket"),
+        ("device", "/dev/null".into(), "CharDevice"),
+    ];
+    for (name, path, kind) in &cases {
+        node.apply(&host_path(name, path, kind));
+    }
+    for (name, _, _) in &cases {
+        node.wait_ready(name);
+    }
+    assert!(dir.join("made/deep").is_dir() && dir.join("made-file").is_file());
+    assert_eq!(node.exec("file", "main", &["cat", "/v"]), "content");
+}
+
+#[test]
+fn a_host_path_of_another_type_is_refused_and_waited_for() {
+    let node = Node::start();
+    let path = node.dir("late");
+    node.apply(&host_path("picky", &path, "Directory"));
+    wait_until("the refusal", seconds(20), || {
+        let events = node.coracle(&["get", "events"]);
+        String::from_utf8_lossy(&events.stdout).contains("hostPath type check failed")
+    });
+    assert_eq!(node.pod("picky").expect("the pod").phase(), "Pending");
+    fs::create_dir(&path).unwrap();
+    node.wait_ready("picky");
+}
+
+#[test]
+fn removing_a_pod_leaves_its_host_path_alone() {
+    let node = Node::start();
+    let dir = node.dir("precious");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("file"), "x").unwrap();
+    node.apply(&host_path("guest", &dir, "Directory"));
+    node.wait_ready("guest");
+    node.exec("guest", "main", &["sh", "-c", "echo y > /v/other"]);
+    node.remove_manifest("guest");
+    node.wait_gone("guest");
+    assert!(dir.join("file").exists() && dir.join("other").exists());
+}
+
+#[test]
+fn a_sub_path_cannot_leave_its_volume() {
+    let node = Node::start();
+    node.apply(
+        &pod("sly")
+            .spec("volumes", json!([{"name": "v", "emptyDir": {}}]))
+            .init(json!({
+                "name": "plant", "image": node_tests::manifest::BUSYBOX, "command": ["/bin/ln", "-s", "/etc", "/v/out"],
+                "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+            }))
+            .container(idle("main"))
+            .with("volumeMounts", json!([{"name": "v", "mountPath": "/m", "subPath": "out"}])),
+    );
+    node.wait_pod("sly", "refused", |pod| {
+        pod.try_container("main")
+            .is_some_and(|main| main.waiting() == "CreateContainerConfigError")
+    });
+}
