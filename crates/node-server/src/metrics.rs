@@ -84,7 +84,7 @@ fn write_node(info: &NodeInfo, pods: &[PodView], out: &mut Text) {
     ];
     let is_terminal =
         |view: &&PodView| matches!(view.status.phase.as_deref(), Some("Succeeded" | "Failed"));
-    let (of_files, of_server): (Vec<_>, Vec<_>) = pods.iter().partition(|view| is_static(view));
+    let (of_files, of_server): (Vec<_>, Vec<_>) = pods.iter().partition(is_static);
     let count = |views: &[&PodView], wanted: &dyn Fn(&&PodView) -> bool| {
         views.iter().copied().filter(|v| wanted(v)).count()
     };
