@@ -120,11 +120,18 @@ impl Extractor<'_> {
         }
         let budget = self.budget;
         let made = &mut self.out.entries;
-        let parent = self.tree.directory(above, || {
-            budget.take_entry()?;
-            *made += 1;
-            Ok(())
-        })?;
+        let parent = self
+            .tree
+            .directory(above, || {
+                budget.take_entry()?;
+                *made += 1;
+                Ok(())
+            })
+            .map_err(|error| match error {
+                // Name the entry, not only the directory that it wanted.
+                UnpackError::Entry { what, .. } => refuse(what),
+                error => error,
+            })?;
         let io = |what: &'static str| {
             let components = name.components.clone();
             move |errno| tree::io(errno, what, &components)

@@ -118,8 +118,12 @@ fn unpack(
     diff_id: &Digest,
 ) -> Result<Unpacked, UnpackError> {
     let mut tar = TarStream::new(reader);
-    let extracted = extract(&mut tar, root, budget)?;
+    let extracted = extract(&mut tar, root, budget);
     let mut reader = tar.into_inner();
+    let extracted = match extracted {
+        Ok(extracted) => extracted,
+        Err(error) => return Err(reader.whose_fault(error)),
+    };
     let got = match reader.hasher.take() {
         Some(hasher) => hasher.finish(),
         None => return Err(UnpackError::Panicked),
@@ -311,6 +315,30 @@ struct PieceReader {
     hasher: Option<Hasher>,
     compressed_bytes: u64,
     ended: bool,
+}
+
+impl PieceReader {
+    /// What looks like a bad archive may be a good one that was damaged on the way: the digest of the whole tells. Another source, or
+    /// another try, may then have the right bytes.
+    fn whose_fault(&mut self, error: UnpackError) -> UnpackError {
+        if error.is_of_this_machine() || error.is_of_the_transfer() {
+            return error;
+        }
+        loop {
+            let length = match self.fill_buf() {
+                Ok([]) => return error,
+                Ok(piece) => piece.len(),
+                Err(other) => {
+                    return match from_io(other, UnpackError::Decompress) {
+                        other @ (UnpackError::WrongDigest { .. }
+                        | UnpackError::WrongSize { .. }) => other,
+                        _ => error,
+                    };
+                }
+            };
+            self.consume(length);
+        }
+    }
 }
 
 impl BufRead for PieceReader {

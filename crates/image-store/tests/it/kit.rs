@@ -17,7 +17,10 @@ pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(crate) fn privileged() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        assert!(std::env::var_os("CI").is_none(), "this test must run as root");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "this test must run as root"
+        );
         let _ = writeln!(std::io::stderr(), "skipped: needs root");
     }
     root
@@ -45,7 +48,11 @@ impl<'a> Item<'a> {
             kind,
             link: "",
             data: b"",
-            mode: if kind == EntryType::Directory { 0o755 } else { 0o644 },
+            mode: if kind == EntryType::Directory {
+                0o755
+            } else {
+                0o644
+            },
             uid: 0,
             gid: 0,
             mtime: 1_000_000_000,
@@ -63,7 +70,10 @@ impl Tar {
         header.set_mtime(item.mtime);
         header.set_size(item.data.len() as u64);
         let old = header.as_old_mut();
-        assert!(item.path.len() <= 100 && item.link.len() <= 100, "use pax() for long names");
+        assert!(
+            item.path.len() <= 100 && item.link.len() <= 100,
+            "use pax() for long names"
+        );
         old.name[..item.path.len()].copy_from_slice(item.path.as_bytes());
         old.linkname[..item.link.len()].copy_from_slice(item.link.as_bytes());
         header.set_cksum();
@@ -168,7 +178,10 @@ pub(crate) struct BuiltImage {
 
 impl BuiltImage {
     pub(crate) fn new(layers: Vec<Layer>) -> BuiltImage {
-        BuiltImage::with_config(layers, serde_json::json!({"Cmd": ["/bin/x"], "Env": ["A=b"]}))
+        BuiltImage::with_config(
+            layers,
+            serde_json::json!({"Cmd": ["/bin/x"], "Env": ["A=b"]}),
+        )
     }
     pub(crate) fn with_config(layers: Vec<Layer>, config: serde_json::Value) -> BuiltImage {
         let diff_ids: Vec<String> = layers
@@ -244,7 +257,11 @@ impl BuiltImage {
 }
 
 pub(crate) fn architecture() -> &'static str {
-    if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }
+    if cfg!(target_arch = "aarch64") {
+        "arm64"
+    } else {
+        "amd64"
+    }
 }
 
 /// A store in a directory of its own, with a canary beside it that nothing may touch.
@@ -285,12 +302,27 @@ impl Home {
         let mut out = BTreeMap::new();
         walk(self.directory.path(), &mut |path, metadata| {
             if path != self.images() && !path.ends_with("config.json") {
-                let content = if metadata.is_file() { std::fs::read(path).unwrap() } else { Vec::new() };
-                out.insert(path.to_owned(), (metadata.mode(), u64::from(metadata.uid()), metadata.mtime(), content));
+                let content = if metadata.is_file() {
+                    std::fs::read(path).unwrap()
+                } else {
+                    Vec::new()
+                };
+                out.insert(
+                    path.to_owned(),
+                    (
+                        metadata.mode(),
+                        u64::from(metadata.uid()),
+                        metadata.mtime(),
+                        content,
+                    ),
+                );
             }
             path != self.images()
         });
-        assert_eq!(std::fs::read_to_string(self.directory.path().join("canary/bird")).unwrap(), "alive");
+        assert_eq!(
+            std::fs::read_to_string(self.directory.path().join("canary/bird")).unwrap(),
+            "alive"
+        );
         out.remove(self.directory.path());
         out
     }
@@ -300,7 +332,10 @@ impl Home {
         assert_eq!(store.bytes(), 0);
         for directory in ["layers", "images", "names", "ingest"] {
             eventually(&format!("{directory} is empty"), || {
-                std::fs::read_dir(self.images().join(directory)).unwrap().next().is_none()
+                std::fs::read_dir(self.images().join(directory))
+                    .unwrap()
+                    .next()
+                    .is_none()
             });
         }
     }
@@ -338,7 +373,12 @@ pub(crate) fn listing(root: &Path) -> Vec<String> {
     walk(root, &mut |path, metadata| {
         let name = path.strip_prefix(root).unwrap().display().to_string();
         if !name.is_empty() {
-            lines.push(format!("{name} {:o} {}:{}", metadata.mode(), metadata.uid(), metadata.gid()));
+            lines.push(format!(
+                "{name} {:o} {}:{}",
+                metadata.mode(),
+                metadata.uid(),
+                metadata.gid()
+            ));
         }
         true
     });

@@ -234,9 +234,13 @@ impl Shared {
         if request.is_blob()
             && let Some(bytes) = self.blobs.lock().unwrap().get(last)
         {
-            let range = request
-                .header("range")
-                .and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
+            let range = request.header("range").and_then(|range| {
+                range
+                    .strip_prefix("bytes=")?
+                    .strip_suffix('-')?
+                    .parse::<usize>()
+                    .ok()
+            });
             return match range {
                 Some(from) => Reply::new(206, &bytes[from..]).with(
                     "Content-Range",
@@ -245,7 +249,10 @@ impl Shared {
                 None => Reply::new(200, bytes.clone()),
             };
         }
-        Reply::new(404, r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#)
+        Reply::new(
+            404,
+            r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#,
+        )
     }
 
     /// Whether the connection can go on.
@@ -255,9 +262,10 @@ impl Shared {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         let announced = match &reply.body {
-            Body::Whole(bytes) | Body::Cut(bytes, _) | Body::Stall(bytes, _) | Body::Drip(bytes) => {
-                Some(bytes.len() as u64)
-            }
+            Body::Whole(bytes)
+            | Body::Cut(bytes, _)
+            | Body::Stall(bytes, _)
+            | Body::Drip(bytes) => Some(bytes.len() as u64),
             Body::Announce(_, length) => Some(*length),
             Body::Endless(_) => None,
             Body::Reset => return Ok(false),

@@ -10,7 +10,10 @@ use tar::EntryType;
 pub(crate) async fn load(store: &ImageStore, layers: Vec<Layer>) -> Arc<Image> {
     let archive = BuiltImage::new(layers).docker_archive(&["t:1"]);
     let loaded = store
-        .load(ArchiveSource::Reader(Box::new(Cursor::new(archive))), &silent())
+        .load(
+            ArchiveSource::Reader(Box::new(Cursor::new(archive))),
+            &silent(),
+        )
         .await
         .unwrap();
     store.image(&loaded[0].info.id).unwrap()
@@ -23,48 +26,125 @@ async fn attributes_are_those_of_the_archive() {
     }
     let home = Home::new();
     let store = home.open();
-    let capability = b"\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00";
+    let capability =
+        b"\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00";
     let tar = Tar::default()
-        .item(Item { mode: 0o700, uid: 5, gid: 6, mtime: 77, ..Item::new("./", EntryType::Directory) })
-        .item(Item { mode: 0o1777, mtime: 11, ..Item::new("tmp/", EntryType::Directory) })
-        .item(Item { mode: 0o4755, uid: 1000, gid: 1001, mtime: 12, data: b"su", ..Item::new("tmp/su", EntryType::Regular) })
-        .pax(&[("SCHILY.xattr.security.capability", capability), ("SCHILY.xattr.user.note", b"a\nb"), ("mtime", b"13.25")])
-        .item(Item { uid: 7, ..Item::new("ping", EntryType::Regular) })
-        .pax(&[("SCHILY.xattr.security.selinux", b"label"), ("uid", b"3000000"), ("gid", b"70000")])
+        .item(Item {
+            mode: 0o700,
+            uid: 5,
+            gid: 6,
+            mtime: 77,
+            ..Item::new("./", EntryType::Directory)
+        })
+        .item(Item {
+            mode: 0o1777,
+            mtime: 11,
+            ..Item::new("tmp/", EntryType::Directory)
+        })
+        .item(Item {
+            mode: 0o4755,
+            uid: 1000,
+            gid: 1001,
+            mtime: 12,
+            data: b"su",
+            ..Item::new("tmp/su", EntryType::Regular)
+        })
+        .pax(&[
+            ("SCHILY.xattr.security.capability", capability),
+            ("SCHILY.xattr.user.note", b"a\nb"),
+            ("mtime", b"13.25"),
+        ])
+        .item(Item {
+            uid: 7,
+            ..Item::new("ping", EntryType::Regular)
+        })
+        .pax(&[
+            ("SCHILY.xattr.security.selinux", b"label"),
+            ("uid", b"3000000"),
+            ("gid", b"70000"),
+        ])
         .file("big-id", "x")
-        .item(Item { link: "/etc/../somewhere", uid: 9, gid: 8, mtime: 14, ..Item::new("abs", EntryType::Symlink) })
+        .item(Item {
+            link: "/etc/../somewhere",
+            uid: 9,
+            gid: 8,
+            mtime: 14,
+            ..Item::new("abs", EntryType::Symlink)
+        })
         .symlink("up", "../../../../x")
         .hardlink("tmp/su2", "tmp/su")
         .hardlink("abs2", "abs")
-        .item(Item { mode: 0o600, ..Item::new("fifo", EntryType::Fifo) })
-        .item(Item { mode: 0, ..Item::new("secret", EntryType::Regular) })
-        .pax(&[("path", format!("tmp/{}/{}", "d".repeat(200), "f".repeat(250)).as_bytes())])
+        .item(Item {
+            mode: 0o600,
+            ..Item::new("fifo", EntryType::Fifo)
+        })
+        .item(Item {
+            mode: 0,
+            ..Item::new("secret", EntryType::Regular)
+        })
+        .pax(&[(
+            "path",
+            format!("tmp/{}/{}", "d".repeat(200), "f".repeat(250)).as_bytes(),
+        )])
         .file("short", "long name")
         .end();
     let image = load(&store, vec![Layer::gzip(tar)]).await;
     let root = &image.layers()[0];
     let stat = |name: &str| std::fs::symlink_metadata(root.join(name)).unwrap();
-    assert_eq!((stat("").mode() & 0o7777, stat("").uid(), stat("").mtime()), (0o700, 5, 77));
-    assert_eq!((stat("tmp").mode() & 0o7777, stat("tmp").mtime()), (0o1777, 11));
-    assert_eq!((stat("tmp/su").mode() & 0o7777, stat("tmp/su").uid(), stat("tmp/su").gid()), (0o4755, 1000, 1001));
+    assert_eq!(
+        (stat("").mode() & 0o7777, stat("").uid(), stat("").mtime()),
+        (0o700, 5, 77)
+    );
+    assert_eq!(
+        (stat("tmp").mode() & 0o7777, stat("tmp").mtime()),
+        (0o1777, 11)
+    );
+    assert_eq!(
+        (
+            stat("tmp/su").mode() & 0o7777,
+            stat("tmp/su").uid(),
+            stat("tmp/su").gid()
+        ),
+        (0o4755, 1000, 1001)
+    );
     assert_eq!(stat("tmp/su").mtime(), 12);
     assert_eq!(stat("tmp/su").ino(), stat("tmp/su2").ino());
-    assert_eq!((stat("ping").mtime(), stat("ping").mtime_nsec(), stat("ping").uid()), (13, 250_000_000, 7));
+    assert_eq!(
+        (
+            stat("ping").mtime(),
+            stat("ping").mtime_nsec(),
+            stat("ping").uid()
+        ),
+        (13, 250_000_000, 7)
+    );
     let xattr = |file: &str, name: &str| {
         let mut value = [0u8; 64];
-        rustix::fs::lgetxattr(root.join(file), name, &mut value[..]).map(|length| value[..length].to_vec())
+        rustix::fs::lgetxattr(root.join(file), name, &mut value[..])
+            .map(|length| value[..length].to_vec())
     };
     assert_eq!(xattr("ping", "security.capability").unwrap(), capability);
     assert_eq!(xattr("ping", "user.note").unwrap(), b"a\nb");
     assert!(xattr("big-id", "security.selinux").is_err());
-    assert_eq!((stat("big-id").uid(), stat("big-id").gid()), (3_000_000, 70_000));
-    assert_eq!(std::fs::read_link(root.join("abs")).unwrap().to_str(), Some("/etc/../somewhere"));
-    assert_eq!((stat("abs").uid(), stat("abs").gid(), stat("abs").mtime()), (9, 8, 14));
+    assert_eq!(
+        (stat("big-id").uid(), stat("big-id").gid()),
+        (3_000_000, 70_000)
+    );
+    assert_eq!(
+        std::fs::read_link(root.join("abs")).unwrap().to_str(),
+        Some("/etc/../somewhere")
+    );
+    assert_eq!(
+        (stat("abs").uid(), stat("abs").gid(), stat("abs").mtime()),
+        (9, 8, 14)
+    );
     assert_eq!(stat("abs").ino(), stat("abs2").ino());
     assert!(stat("fifo").file_type().is_fifo());
     assert_eq!(stat("secret").mode() & 0o7777, 0);
     let long = format!("tmp/{}/{}", "d".repeat(200), "f".repeat(250));
-    assert_eq!(std::fs::read_to_string(root.join(long)).unwrap(), "long name");
+    assert_eq!(
+        std::fs::read_to_string(root.join(long)).unwrap(),
+        "long name"
+    );
 }
 
 #[tokio::test]
@@ -92,7 +172,8 @@ async fn whiteouts_take_the_form_that_overlayfs_reads() {
     let stat = |name: &str| std::fs::symlink_metadata(root.join(name)).unwrap();
     let opaque = |name: &str| {
         let mut value = [0u8; 8];
-        rustix::fs::lgetxattr(root.join(name), "trusted.overlay.opaque", &mut value[..]) == Ok(1) && value[0] == b'y'
+        rustix::fs::lgetxattr(root.join(name), "trusted.overlay.opaque", &mut value[..]) == Ok(1)
+            && value[0] == b'y'
     };
     assert!(stat("a/gone").file_type().is_char_device() && stat("a/gone").rdev() == 0);
     assert!(!opaque("a"));
@@ -111,7 +192,13 @@ async fn overlayfs_shows_the_image_as_its_author_saw_it() {
     let home = Home::new();
     let store = home.open();
     let below = Tar::default()
-        .item(Item { mode: 0o1777, uid: 3, gid: 4, mtime: 55, ..Item::new("var", EntryType::Directory) })
+        .item(Item {
+            mode: 0o1777,
+            uid: 3,
+            gid: 4,
+            mtime: 55,
+            ..Item::new("var", EntryType::Directory)
+        })
         .file("var/old", "old")
         .file("var/kept", "kept")
         .dir("opt")
@@ -127,14 +214,30 @@ async fn overlayfs_shows_the_image_as_its_author_saw_it() {
     let image = load(&store, vec![Layer::gzip(below), Layer::zstd(above)]).await;
     let target = home.directory.path().join("merged");
     std::fs::create_dir(&target).unwrap();
-    let lower = image.layers().iter().map(|layer| layer.display().to_string()).collect::<Vec<_>>().join(":");
+    let lower = image
+        .layers()
+        .iter()
+        .map(|layer| layer.display().to_string())
+        .collect::<Vec<_>>()
+        .join(":");
     // In a mount namespace of this thread only: nothing is left when it ends.
     let seen = std::thread::spawn(move || {
         use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
-        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+        mount_change(
+            "/",
+            MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+        )
+        .unwrap();
         let options = std::ffi::CString::new(format!("lowerdir={lower}")).unwrap();
-        mount("overlay", &target, "overlay", MountFlags::RDONLY, options.as_c_str()).unwrap();
+        mount(
+            "overlay",
+            &target,
+            "overlay",
+            MountFlags::RDONLY,
+            options.as_c_str(),
+        )
+        .unwrap();
         let time = std::fs::metadata(target.join("var")).unwrap().mtime();
         (listing(&target), time)
     })
@@ -213,9 +316,19 @@ async fn sparse_files_have_their_holes_in_every_format() {
     let map_text = format!("4096,3,{},600", 5 << 20);
     let tar = Tar::default()
         .raw(old.as_bytes(), &old_data)
-        .pax(&[("GNU.sparse.major", b"1"), ("GNU.sparse.minor", b"0"), ("GNU.sparse.name", b"new"), ("GNU.sparse.realsize", size_text.as_bytes())])
+        .pax(&[
+            ("GNU.sparse.major", b"1"),
+            ("GNU.sparse.minor", b"0"),
+            ("GNU.sparse.name", b"new"),
+            ("GNU.sparse.realsize", size_text.as_bytes()),
+        ])
         .file("GNUSparseFile.1/new", &map)
-        .pax(&[("GNU.sparse.size", size_text.as_bytes()), ("GNU.sparse.numblocks", b"2"), ("GNU.sparse.map", map_text.as_bytes()), ("GNU.sparse.name", b"middle")])
+        .pax(&[
+            ("GNU.sparse.size", size_text.as_bytes()),
+            ("GNU.sparse.numblocks", b"2"),
+            ("GNU.sparse.map", map_text.as_bytes()),
+            ("GNU.sparse.name", b"middle"),
+        ])
         .file("x", &data)
         .file("after", "read at the right place")
         .end();
@@ -223,9 +336,15 @@ async fn sparse_files_have_their_holes_in_every_format() {
     for name in ["old", "new", "middle"] {
         let path = image.layers()[0].join(name);
         assert_eq!(std::fs::read(&path).unwrap(), expected, "{name}");
-        assert!(std::fs::metadata(&path).unwrap().blocks() < 1000, "{name} has no holes");
+        assert!(
+            std::fs::metadata(&path).unwrap().blocks() < 1000,
+            "{name} has no holes"
+        );
     }
-    assert_eq!(image.file("after", 100).unwrap().unwrap(), b"read at the right place");
+    assert_eq!(
+        image.file("after", 100).unwrap().unwrap(),
+        b"read at the right place"
+    );
     assert_eq!(image.size_bytes(), 3 * size + 23);
 }
 
@@ -281,7 +400,11 @@ async fn files_are_read_through_the_layers_as_a_container_would() {
         // Followed inside the image, where there is no such device.
         ("zero", None),
     ] {
-        assert_eq!(read(path).unwrap().as_deref(), content.map(str::as_bytes), "{path}");
+        assert_eq!(
+            read(path).unwrap().as_deref(),
+            content.map(str::as_bytes),
+            "{path}"
+        );
     }
     for path in ["etc", "/", "loop", "etc/fifo", "etc/big"] {
         let error = read(path).unwrap_err();
@@ -298,7 +421,13 @@ async fn a_layer_of_one_hundred_layers_fits_into_a_page_of_mount_options() {
     let home = Home::new();
     let store = home.open();
     let layers = (0..100)
-        .map(|number| Layer::gzip(Tar::default().file(&format!("f{number}"), number.to_string()).end()))
+        .map(|number| {
+            Layer::gzip(
+                Tar::default()
+                    .file(&format!("f{number}"), number.to_string())
+                    .end(),
+            )
+        })
         .collect();
     let image = load(&store, layers).await;
     let common = home.images().join("layers");
@@ -322,7 +451,10 @@ async fn a_long_list_of_files_is_unpacked_whole() {
     for directory in 0..50 {
         tar = tar.dir(&format!("d{directory}"));
         for file in 0..100 {
-            tar = tar.file(&format!("d{directory}/f{file}"), vec![file as u8; file * 37]);
+            tar = tar.file(
+                &format!("d{directory}/f{file}"),
+                vec![file as u8; file * 37],
+            );
         }
     }
     let image = load(&store, vec![Layer::zstd(tar.end())]).await;
