@@ -23,6 +23,7 @@ mod defaults;
 mod field_path;
 mod fields;
 mod file;
+mod follower;
 mod identity;
 mod manifest;
 mod problem;

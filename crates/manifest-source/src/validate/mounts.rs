@@ -33,6 +33,7 @@ pub(super) fn check(
             inside if !inside.starts_with('/') => {
                 findings.invalid(&key, &mount.mount_path, "must be an absolute path");
             }
+            // Stricter than upstream, where `/x` and `/x/` are two.
             inside => {
                 if !seen.insert(inside) {
                     findings.invalid(&key, &mount.mount_path, "must be unique");

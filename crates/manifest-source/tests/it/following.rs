@@ -377,8 +377,7 @@ fn what_cannot_be_read_keeps_its_last_good_pods() {
 }
 
 #[test]
-fn a_file_that_only_root_may_not_read_is_taken_when_its_mode_changes() {
-    // Root reads everything, so this tells only that a change of mode is looked at and does no harm.
+fn a_change_of_mode_changes_no_pod() {
     let node = Node::new();
     node.write("a.yaml", &pod("a", "x:1"));
     let good = node.until_pods(&["a-n1"]);
