@@ -62,8 +62,10 @@ const TABLE: &[Row] = &[
     // It serves log files by the path it is given; reading the CRI format is that crate's.
     row("node-server", Edge, &["container-logs"]),
     row("pod-worker", Edge, &[]),
+    row("node-config", Edge, &[]),
     row("coracle", Top, &[]),
     row("telemetry", Any, &[]),
+    row("located-yaml", Any, &[]),
     row("test-kit", Test, &[]),
     row("node-tests", Apart, &[]),
     row("node-bench", Apart, &["node-tests"]),

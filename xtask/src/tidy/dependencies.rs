@@ -1,5 +1,5 @@
 //! The dependency policy over `cargo metadata`: licences, crates that are banned, big crates that exist twice.
-//! cargo-deny answers the same questions after a build of several minutes; see docs/adr/0002.
+//! cargo-deny answers the same questions after a build of several minutes; see docs/adr/0003.
 
 use super::{Findings, members};
 use cargo_metadata::Metadata;
@@ -50,7 +50,6 @@ const BANNED: &[(&str, &str)] = &[
     ("rustables", "GPL"),
     ("spdy-mux", "GPL"),
     ("chrono", "jiff is the time library"),
-    ("lazy_static", "std has LazyLock"),
 ];
 
 /// Big enough that a second version costs build time and binary size.
@@ -80,11 +79,7 @@ const ONCE: &[&str] = &[
 ];
 
 /// `(crate, the older version's requirer, reason)`: a duplicate that is known and bounded.
-const KNOWN_TWICE: &[(&str, &str, &str)] = &[(
-    "nix",
-    "cgroups-rs",
-    "cgroups-rs 0.5 still asks for nix 0.25; only its process and event parts are linked",
-)];
+const KNOWN_TWICE: &[(&str, &str, &str)] = &[];
 
 pub(super) fn check(metadata: &Metadata, findings: &mut Findings) -> anyhow::Result<()> {
     let ours: BTreeSet<_> = members(metadata).map(|package| &package.id).collect();
