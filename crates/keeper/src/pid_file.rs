@@ -14,6 +14,15 @@ pub use crate::protocol::Process;
 /// # Errors
 /// Of the file system.
 pub fn write(directory: &Path, process: &Process) -> io::Result<()> {
+    write_as(directory, "pid", process)
+}
+
+/// What [`write`] wrote; `None` when nothing did, or nothing that can be understood.
+pub fn read(directory: &Path) -> Option<Process> {
+    read_as(directory, "pid")
+}
+
+pub(crate) fn write_as(directory: &Path, name: &str, process: &Process) -> io::Result<()> {
     let Process {
         pid,
         start_ticks,
@@ -23,14 +32,13 @@ pub fn write(directory: &Path, process: &Process) -> io::Result<()> {
         "{pid} {start_ticks} {} {}\n",
         started_at.wall.0, started_at.mono.0
     );
-    let new = directory.join(".pid");
+    let new = directory.join(format!(".{name}"));
     fs::write(&new, line)?;
-    fs::rename(new, directory.join("pid"))
+    fs::rename(new, directory.join(name))
 }
 
-/// What [`write`] wrote; `None` when nothing did, or nothing that can be understood.
-pub fn read(directory: &Path) -> Option<Process> {
-    parse(&fs::read_to_string(directory.join("pid")).ok()?)
+pub(crate) fn read_as(directory: &Path, name: &str) -> Option<Process> {
+    parse(&fs::read_to_string(directory.join(name)).ok()?)
 }
 
 fn parse(line: &str) -> Option<Process> {

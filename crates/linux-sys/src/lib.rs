@@ -17,6 +17,7 @@
 //! | [`privilege`] | capability sets as masks |
 //! | [`probe`] | what a seccomp program answers, for tests |
 //! | [`process`] | start time of a process, which makes a pid number an identity |
+//! | [`reaper`] | the life of a PID 1 that only collects orphans |
 //! | [`seccomp`] | loading a finished program |
 //! | [`signals`] | default actions and an empty mask |
 #![allow(unsafe_code)]
@@ -32,5 +33,6 @@ pub mod pidfd;
 pub mod privilege;
 pub mod probe;
 pub mod process;
+pub mod reaper;
 pub mod seccomp;
 pub mod signals;

@@ -1,0 +1,37 @@
+//! Figures, printed; nothing here fails for being slow.
+
+use crate::node::{Node, exit_of, is_root};
+use std::collections::BTreeMap;
+
+#[test]
+fn launches_are_measured_step_by_step() {
+    if !is_root() {
+        return;
+    }
+    let node = Node::new();
+    let mut connection = node.connect();
+    let mut spans: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for n in 0..50 {
+        let description = node.plain(&format!("n{n}"), &["/bin/true"]);
+        let key = description.container.clone();
+        let (launched, _fds) = node.launch(&mut connection, description);
+        let mut total = 0;
+        for span in launched.spans {
+            total += span.nanos;
+            spans.entry(span.step).or_default().push(span.nanos);
+        }
+        spans
+            .entry("(clone to exec)".into())
+            .or_default()
+            .push(total);
+        assert_eq!(exit_of(&mut connection, &key).code, 0);
+    }
+    for (step, mut nanos) in spans {
+        nanos.sort_unstable();
+        println!(
+            "{step:>16} p50 {:>7.3} ms  min {:>7.3} ms",
+            nanos[nanos.len() / 2] as f64 / 1e6,
+            nanos[0] as f64 / 1e6
+        );
+    }
+}
