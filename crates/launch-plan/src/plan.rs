@@ -248,3 +248,7 @@ fn devices(security: &Security<'_>, node: &NodeFacts) -> Vec<Device> {
     }
     devices
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

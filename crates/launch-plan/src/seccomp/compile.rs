@@ -4,10 +4,12 @@
 //! load arch ─► one block per arch token: load number ─► balanced tree over ranges of numbers ─► return, or compare arguments and return
 //! ```
 //!
-//! A range of numbers with one verdict is one leaf, so the tree over some hundred calls has some sixty leaves and six levels. The kernel runs
-//! the program once per number when it is loaded, to remember what is always allowed; a short path is paid back twice.
+//! A range of numbers with one verdict is one leaf, and leaves with one verdict share one return, so the tree over some hundred calls has
+//! some eighty nodes on seven levels. Loading translates every instruction to machine code and runs the program once per number, to remember
+//! what is always allowed: a short program and short paths are paid back at every start. See [`super::emit`] for how it is laid out.
 
 use super::abi::{self, Abi, Machine, X32_BIT};
+use super::emit::{Emitter, Label};
 use super::profile::{Action, Comparison, Condition, ENOSYS, Profile, Rule};
 use super::program::{Instruction, MAX_INSTRUCTIONS};
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,25 +49,24 @@ pub fn compile(profile: &Profile, machine: Machine) -> Result<Vec<Instruction>, 
         .chain(profile.abis.iter().copied())
         .filter(|a| machine.abis().contains(a))
         .collect();
-    let mut program = vec![Instruction::plain(Instruction::LOAD, ARCH)];
-    let mut tokens: Vec<u32> = Vec::new();
+    let mut code = Emitter::default();
+    let mut entries: Vec<(u32, Label)> = Vec::new();
     for abi in machine.abis() {
         let token = abi.token();
-        if tokens.contains(&token) {
-            continue;
+        if entries.iter().all(|(t, _)| *t != token) {
+            let ranges = arch_ranges(profile, &listed, machine, token);
+            let tree = tree(&mut code, &ranges);
+            code.follow_with(tree);
+            entries.push((token, code.load(NUMBER)));
         }
-        tokens.push(token);
-        let block = arch_block(profile, &listed, machine, token);
-        program.push(Instruction {
-            code: Instruction::JUMP_EQUAL,
-            jump_true: 1,
-            jump_false: 0,
-            value: token,
-        });
-        program.push(Instruction::plain(Instruction::JUMP, length(&block)));
-        program.extend(block);
     }
-    program.push(ret(Action::KillProcess));
+    let mut next = code.ret(Action::KillProcess.code());
+    for (token, entry) in entries.into_iter().rev() {
+        next = code.branch(Instruction::JUMP_EQUAL, token, entry, next);
+    }
+    code.follow_with(next);
+    code.load(ARCH);
+    let program = code.finish();
     if program.len() > MAX_INSTRUCTIONS {
         return Err(CompileError::TooLong {
             instructions: program.len(),
@@ -91,21 +92,13 @@ fn check_names(profile: &Profile) -> Result<(), CompileError> {
     Ok(())
 }
 
-fn ret(action: Action) -> Instruction {
-    Instruction::plain(Instruction::RETURN, action.code())
-}
-
-fn length(block: &[Instruction]) -> u32 {
-    u32::try_from(block.len()).unwrap_or(u32::MAX)
-}
-
 /// All interfaces of one token. On x86-64 two share it.
-fn arch_block(
+fn arch_ranges(
     profile: &Profile,
     listed: &BTreeSet<Abi>,
     machine: Machine,
     token: u32,
-) -> Vec<Instruction> {
+) -> Vec<(u32, Verdict)> {
     let mut ranges = Vec::new();
     for abi in machine.abis().iter().filter(|a| a.token() == token) {
         let base = if *abi == Abi::X32 { X32_BIT } else { 0 };
@@ -118,9 +111,7 @@ fn arch_block(
         ranges.extend(of_abi.into_iter().map(|(start, v)| (base + start, v)));
     }
     merge(&mut ranges);
-    let mut block = vec![Instruction::plain(Instruction::LOAD, NUMBER)];
-    block.extend(tree(&ranges));
-    block
+    ranges
 }
 
 /// From which number on which verdict holds, beginning with 0.
@@ -186,50 +177,26 @@ fn merge(ranges: &mut Vec<(u32, Verdict)>) {
     ranges.dedup_by(|next, kept| next.1 == kept.1);
 }
 
-fn tree(ranges: &[(u32, Verdict)]) -> Vec<Instruction> {
-    match ranges {
-        [] => Vec::new(),
-        [(_, verdict)] => leaf(verdict),
-        _ => {
-            let (low, high) = ranges.split_at(ranges.len() / 2);
-            let below = tree(low);
-            let above = tree(high);
-            let mut out = Vec::with_capacity(below.len() + above.len() + 2);
-            match u8::try_from(below.len()) {
-                Ok(skip) => out.push(Instruction {
-                    code: Instruction::JUMP_GREATER_EQUAL,
-                    jump_true: skip,
-                    jump_false: 0,
-                    value: high[0].0,
-                }),
-                // a comparison skips at most 255, a plain jump as far as it likes
-                Err(_) => {
-                    out.push(Instruction {
-                        code: Instruction::JUMP_GREATER_EQUAL,
-                        jump_true: 0,
-                        jump_false: 1,
-                        value: high[0].0,
-                    });
-                    out.push(Instruction::plain(Instruction::JUMP, length(&below)));
-                }
-            }
-            out.extend(below);
-            out.extend(above);
-            out
-        }
+/// Where the verdict over these ranges (never none) is found.
+fn tree(code: &mut Emitter, ranges: &[(u32, Verdict)]) -> Label {
+    if let [(_, verdict)] = ranges {
+        return leaf(code, verdict);
     }
+    let (low, high) = ranges.split_at(ranges.len() / 2);
+    let above = tree(code, high);
+    let below = tree(code, low);
+    code.branch(Instruction::JUMP_GREATER_EQUAL, high[0].0, above, below)
 }
 
-fn leaf(verdict: &Verdict) -> Vec<Instruction> {
+fn leaf(code: &mut Emitter, verdict: &Verdict) -> Label {
     match verdict {
-        Verdict::Always(action) => vec![ret(*action)],
+        Verdict::Always(action) => code.ret(action.code()),
         Verdict::ByArguments { rules, otherwise } => {
-            let mut out = Vec::new();
-            for (conditions, action) in rules {
-                out.extend(rule(conditions, *action));
+            let mut next = code.ret(otherwise.code());
+            for (conditions, action) in rules.iter().rev() {
+                next = rule(code, conditions, *action, next);
             }
-            out.push(ret(*otherwise));
-            out
+            next
         }
     }
 }
@@ -237,10 +204,11 @@ fn leaf(verdict: &Verdict) -> Vec<Instruction> {
 /// Where a comparison goes on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum To {
+    /// The next step.
     Next,
-    /// The condition holds: past its end.
+    /// The condition holds: to the next condition.
     Holds,
-    /// It does not: past the end of the rule.
+    /// It does not: to the next rule.
     Fails,
 }
 
@@ -274,35 +242,30 @@ fn test(code: u16, value: u32, yes: To, no: To) -> Step {
     }
 }
 
-/// All conditions, then the return; whoever fails lands behind it. A rule has at most six conditions of at most six steps, so every jump is
-/// short (a condition on one argument twice makes two rules).
-fn rule(conditions: &[Condition], action: Action) -> Vec<Instruction> {
-    let steps: Vec<Vec<Step>> = conditions.iter().map(condition).collect();
-    let total: usize = steps.iter().map(Vec::len).sum::<usize>() + 1;
-    let mut out = Vec::with_capacity(total);
-    let mut condition_end = 0;
-    for of_condition in steps {
-        condition_end += of_condition.len();
-        for step in of_condition {
-            let here = out.len() + 1;
-            let skip = |to| {
-                let target = match to {
-                    To::Next => here,
-                    To::Holds => condition_end,
-                    To::Fails => total,
-                };
-                u8::try_from(target - here).unwrap_or(u8::MAX)
+/// All conditions must hold for the action; where one fails, `fails` goes on.
+fn rule(code: &mut Emitter, conditions: &[Condition], action: Action, fails: Label) -> Label {
+    let mut holds = code.ret(action.code());
+    for one in conditions.iter().rev() {
+        let mut next = holds;
+        for step in condition(one).into_iter().rev() {
+            let to = |to| match to {
+                To::Next => next,
+                To::Holds => holds,
+                To::Fails => fails,
             };
-            out.push(Instruction {
-                code: step.code,
-                jump_true: skip(step.when[0]),
-                jump_false: skip(step.when[1]),
-                value: step.value,
-            });
+            next = match step.code {
+                Instruction::LOAD | Instruction::AND => {
+                    code.follow_with(next);
+                    code.plain(step.code, step.value)
+                }
+                comparison => {
+                    code.branch(comparison, step.value, to(step.when[0]), to(step.when[1]))
+                }
+            };
         }
+        holds = next;
     }
-    out.push(ret(action));
-    out
+    holds
 }
 
 fn condition(c: &Condition) -> Vec<Step> {

@@ -11,6 +11,7 @@
 
 mod abi;
 mod compile;
+mod emit;
 mod oci;
 mod profile;
 mod program;
@@ -74,7 +75,7 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// `hardened`: RuntimeDefault takes the native system call interface only.
+    /// `hardened`: RuntimeDefault takes the native system call interface only, without the 32-bit one.
     pub fn new(kernel: KernelVersion, hardened: bool) -> Self {
         Self {
             kernel,

@@ -1,10 +1,11 @@
 //! RuntimeDefault: what containerd allows a container by default (`contrib/seccomp/seccomp_default.go`, August 2026), as data.
 //!
-//! Everything not named here is `EPERM`; calls newer than the list are `ENOSYS`. Two things are stricter than there: the family of
+//! Everything not named here is `EPERM`; calls newer than the list are `ENOSYS`. Three things are stricter than there: the family of
 //! `socket(2)` and the argument of `personality(2)` are compared as the `int` that the kernel reads, not as 64 bits with room for a trick;
-//! and a hardened node takes the native interface only, because on i386 `socketcall(2)` hides the family in memory.
+//! every call through x32 is `ENOSYS`, as on the kernels of all distributions, which leave it out or switched off; and a hardened node takes
+//! the native interface only, because on i386 `socketcall(2)` hides the family in memory.
 
-use super::abi::Machine;
+use super::abi::{Abi, Machine};
 use super::profile::{Action, Comparison, Condition, ENOSYS, EPERM, Profile, Rule};
 use crate::capabilities::bit;
 use std::borrow::Cow;
@@ -123,7 +124,8 @@ pub fn runtime_default(machine: Machine, capabilities: u64, hardened: bool) -> P
         abis: if hardened {
             vec![machine.native()]
         } else {
-            machine.abis().to_vec()
+            let x32 = |abi: &Abi| *abi == Abi::X32;
+            machine.abis().iter().copied().filter(|a| !x32(a)).collect()
         },
         other_abis: Some(Action::Errno(ENOSYS)),
         rules,

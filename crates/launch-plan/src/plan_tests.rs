@@ -1,0 +1,780 @@
+use super::*;
+use crate::description::{CgroupPlacement, ContainerFiles, FdIndex, Mount, MountKind, Propagation};
+use crate::exec::{ExecRequest, exec_plan};
+use crate::facts::{
+    HostFacts, ImageConfig, ImageFacts, SandboxFacts, SecurityDefaults, VolumeFacts,
+};
+use crate::fds::{BindSource, PodFile};
+use crate::security::SeccompSource;
+use crate::tenant::FromTenant;
+use k8s_openapi::api::core::v1::Pod;
+use pod_model::{Attempt, ContainerName, FailureReason};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::error::Error;
+
+type Answer = Result<(), Box<dyn Error>>;
+
+/// Everything but the pod.
+struct World {
+    image: ImageFacts,
+    node: NodeFacts,
+    sandbox: SandboxFacts,
+    host: HostFacts,
+}
+
+fn world() -> World {
+    let strings = |l: &[&str]| l.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+    World {
+        image: ImageFacts {
+            layers: vec!["/images/b".into(), "/images/a".into()],
+            config: FromTenant::new(ImageConfig {
+                entrypoint: strings(&["/bin/app"]),
+                cmd: strings(&["--serve"]),
+                env: strings(&["PATH=/app/bin:/bin", "LANG=C.UTF-8"]),
+                ..ImageConfig::default()
+            }),
+            passwd: Some(FromTenant::new(
+                b"root:x:0:0::/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n".to_vec(),
+            )),
+            group: None,
+        },
+        node: NodeFacts {
+            hostname: "machine".to_owned(),
+            node_name: "node-a".to_owned(),
+            host_ips: vec![[192, 0, 2, 1].into()],
+            allocatable_cpu_millis: 1900,
+            allocatable_memory_bytes: 8 << 30,
+            allocatable_ephemeral_bytes: 100 << 30,
+            memory_capacity_bytes: 10 << 30,
+            last_capability: 40,
+            throttle_cpus: vec![0, 1],
+            host_devices: vec![Device {
+                path: "/dev/vda".to_owned(),
+                kind: DeviceKind::Block,
+                major: 254,
+                minor: 0,
+                mode: 0o660,
+            }],
+            security: SecurityDefaults::default(),
+        },
+        sandbox: SandboxFacts {
+            net: true,
+            ipc: true,
+            uts: true,
+            hostname: "web-1".to_owned(),
+            pod_ips: vec![[10, 88, 0, 7].into()],
+            volumes: ["data", "config", "tmp"]
+                .into_iter()
+                .map(|n| (n.to_owned(), VolumeFacts::default()))
+                .collect(),
+        },
+        host: HostFacts {
+            cgroup: CgroupPlacement::V2 {
+                directory: "/sys/fs/cgroup/kubepods/podu/c.2".into(),
+            },
+            writable: "/var/lib/coracle/pods/u/containers/c.2".into(),
+            files: ContainerFiles {
+                run: "/run/coracle/containers/u/c.2".into(),
+                exit: "/var/lib/coracle/pods/u/containers/c.2/exit".into(),
+                log: "/var/log/pods/default_web_u/c/2.log".into(),
+                log_max_bytes: 10 << 20,
+            },
+        },
+    }
+}
+
+/// A pod of one container `c`; both halves are merged over the least there must be.
+fn pod(container: Value, spec: Value) -> Result<AdmittedPod, Box<dyn Error>> {
+    let mut c = json!({"name": "c", "image": "app"});
+    merge(&mut c, container);
+    let mut s = json!({"containers": [c]});
+    merge(&mut s, spec);
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": {"name": "web", "namespace": "default", "uid": "u"},
+        "spec": s,
+    }))?;
+    let spec = pod.spec.clone().unwrap_or_default();
+    Ok(AdmittedPod::from_validated(
+        pod,
+        node_policy::qos_class(&spec),
+    )?)
+}
+
+fn merge(into: &mut Value, from: Value) {
+    if let (Value::Object(into), Value::Object(from)) = (into, from) {
+        into.extend(from);
+    }
+}
+
+fn planned(pod: &AdmittedPod, world: &World) -> Result<Planned, Box<dyn Error>> {
+    Ok(plan(&PlanInput {
+        pod,
+        container: &ContainerName::new("c")?,
+        attempt: Attempt(2),
+        image: &world.image,
+        node: &world.node,
+        sandbox: &world.sandbox,
+        host: &world.host,
+    })?)
+}
+
+/// The plan of a container with these fields.
+fn of(container: Value) -> Result<Planned, Box<dyn Error>> {
+    planned(&pod(container, json!({}))?, &world())
+}
+
+/// The error and its reason.
+fn refused(
+    container: Value,
+    spec: Value,
+    world: &World,
+) -> Result<(FailureReason, String), Box<dyn Error>> {
+    let pod = pod(container, spec)?;
+    let error = plan(&PlanInput {
+        pod: &pod,
+        container: &ContainerName::new("c")?,
+        attempt: Attempt(2),
+        image: &world.image,
+        node: &world.node,
+        sandbox: &world.sandbox,
+        host: &world.host,
+    })
+    .err()
+    .ok_or("it was not refused")?;
+    let failure = error.failure();
+    Ok((failure.reason, failure.message))
+}
+
+fn targets(planned: &Planned) -> Vec<&str> {
+    planned
+        .description
+        .mounts
+        .iter()
+        .map(|m| m.target.as_str())
+        .collect()
+}
+
+fn bind<'a>(planned: &'a Planned, target: &str) -> Option<(&'a Mount, &'a BindSource)> {
+    let mount = planned
+        .description
+        .mounts
+        .iter()
+        .find(|m| m.target == target)?;
+    let MountKind::Bind { source, .. } = mount.what else {
+        return None;
+    };
+    match &planned.fds[source.0 as usize] {
+        FdSource::Bind(source) => Some((mount, source)),
+        _ => None,
+    }
+}
+
+#[test]
+fn an_ordinary_container_gets_the_safe_defaults() -> Answer {
+    let planned = of(json!({}))?;
+    let d = &planned.description;
+    assert_eq!(d.process.argv, ["/bin/app", "--serve"]);
+    assert_eq!(
+        d.process.env,
+        [
+            "PATH=/app/bin:/bin",
+            "HOSTNAME=web-1",
+            "LANG=C.UTF-8",
+            "HOME=/root"
+        ]
+    );
+    assert_eq!((d.process.uid, d.process.gid), (0, 0));
+    assert_eq!(d.process.cwd, "/");
+    assert_eq!(d.process.capabilities.bounding, 0xa804_25fb);
+    assert_eq!(d.process.oom_score_adj, 1000);
+    assert!(!d.process.no_new_privileges, "follows the pod");
+    assert_eq!(d.hostname.as_deref(), Some("web-1"));
+    assert_eq!(d.container.dir_name(), "c.2");
+    assert!(!d.rootfs.readonly);
+    assert_eq!(
+        targets(&planned),
+        [
+            "/proc",
+            "/dev",
+            "/dev/pts",
+            "/dev/mqueue",
+            "/sys",
+            "/sys/fs/cgroup",
+            "/etc/hosts",
+            "/dev/termination-log",
+            "/etc/hostname",
+            "/etc/resolv.conf",
+            "/dev/shm"
+        ]
+    );
+    assert!(
+        d.mounts
+            .iter()
+            .any(|m| m.what == MountKind::Sysfs { readonly: true })
+    );
+    assert!(
+        d.mounts
+            .iter()
+            .any(|m| m.what == MountKind::Cgroup { readonly: true })
+    );
+    assert!(d.masked_paths.contains(&"/proc/kcore".to_owned()));
+    assert!(
+        d.masked_paths
+            .contains(&"/sys/devices/system/cpu/cpu1/thermal_throttle".to_owned())
+    );
+    assert_eq!(d.readonly_paths, READONLY_PATHS);
+    assert_eq!(d.devices.len(), DEVICES.len());
+    // descriptors in the order in which the description names them
+    assert_eq!(
+        planned.fds,
+        [
+            FdSource::Namespace(NamespaceKind::Net),
+            FdSource::Namespace(NamespaceKind::Ipc),
+            FdSource::Namespace(NamespaceKind::Uts),
+            FdSource::Bind(BindSource::PodFile(PodFile::Hosts)),
+            FdSource::Bind(BindSource::TerminationLog),
+            FdSource::Bind(BindSource::PodFile(PodFile::Hostname)),
+            FdSource::Bind(BindSource::PodFile(PodFile::ResolvConf)),
+            FdSource::Bind(BindSource::PodShm),
+            FdSource::Seccomp {
+                source: SeccompSource::RuntimeDefault,
+                capabilities: 0xa804_25fb
+            },
+        ]
+    );
+    assert_eq!(d.process.seccomp, Some(FdIndex(8)));
+    assert_eq!(d.namespaces.pid, PidNamespace::Private);
+    Ok(())
+}
+
+#[test]
+fn a_privileged_container_gets_the_machine() -> Answer {
+    let planned = of(json!({"securityContext": {"privileged": true}}))?;
+    let d = &planned.description;
+    assert_eq!(d.process.capabilities.bounding, (1 << 41) - 1);
+    assert_eq!(d.process.seccomp, None);
+    assert_eq!((d.masked_paths.len(), d.readonly_paths.len()), (0, 0));
+    assert!(
+        d.mounts
+            .iter()
+            .any(|m| m.what == MountKind::Sysfs { readonly: false })
+    );
+    assert!(
+        d.mounts
+            .iter()
+            .any(|m| m.what == MountKind::Cgroup { readonly: false })
+    );
+    assert!(d.devices.iter().any(|d| d.path == "/dev/vda"));
+    Ok(())
+}
+
+#[test]
+fn the_pods_namespaces_are_entered_or_the_hosts_kept() -> Answer {
+    let mut world = world();
+    world.sandbox.net = false;
+    world.sandbox.uts = false;
+    let pod = pod(
+        json!({}),
+        json!({"hostNetwork": true, "hostPID": true, "hostIPC": true}),
+    )?;
+    let plan = planned(&pod, &world)?;
+    let d = &plan.description;
+    assert_eq!(d.namespaces.net, SharedNamespace::Host);
+    assert_eq!(d.namespaces.ipc, SharedNamespace::Enter(FdIndex(0)));
+    assert_eq!(d.namespaces.pid, PidNamespace::Host);
+    assert_eq!(d.hostname, None);
+    assert!(d.process.env.contains(&"HOSTNAME=machine".to_owned()));
+    assert_eq!(
+        bind(&plan, "/dev/shm").map(|b| b.1),
+        Some(&BindSource::HostShm)
+    );
+    Ok(())
+}
+
+#[test]
+fn variables_refer_to_the_pod_the_node_and_each_other() -> Answer {
+    let container = json!({
+        "command": ["/bin/$(WHO)", "$(NODE)", "$$(NODE)", "$(LANG)"],
+        "resources": {"requests": {"cpu": "250m", "memory": "64Mi"}, "limits": {"memory": "100M"}},
+        "tty": true,
+        "env": [
+            {"name": "WHO", "value": "app"},
+            {"name": "EARLY", "value": "$(LATE)"},
+            {"name": "LATE", "value": "$(WHO)-$(WHO)"},
+            {"name": "LANG", "value": "de_DE"},
+            {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+            {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "NS", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+            {"name": "UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+            {"name": "LABEL", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['none']"}}},
+            {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+            {"name": "HOST_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIPs"}}},
+            {"name": "CPU_REQ", "valueFrom": {"resourceFieldRef": {"resource": "requests.cpu"}}},
+            {"name": "CPU_REQ_M", "valueFrom": {"resourceFieldRef": {"resource": "requests.cpu", "divisor": "1m"}}},
+            {"name": "CPU_LIM", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
+            {"name": "MEM_LIM", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory"}}},
+            {"name": "MEM_LIM_MI", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}},
+            {"name": "DISK", "valueFrom": {"resourceFieldRef": {"resource": "limits.ephemeral-storage", "divisor": "1Gi", "containerName": "c"}}},
+            {"name": "WHO", "value": "again"},
+        ],
+    });
+    let d = of(container)?.description;
+    assert_eq!(d.process.argv, ["/bin/again", "node-a", "$(NODE)", "de_DE"]);
+    assert_eq!(
+        d.process.env,
+        [
+            "PATH=/app/bin:/bin",
+            "TERM=xterm",
+            "HOSTNAME=web-1",
+            "LANG=de_DE",
+            "WHO=again",
+            "EARLY=$(LATE)",
+            "LATE=app-app",
+            "NODE=node-a",
+            "POD=web",
+            "NS=default",
+            "UID=u",
+            "LABEL=",
+            "IP=10.88.0.7",
+            "HOST_IP=192.0.2.1",
+            "CPU_REQ=1",
+            "CPU_REQ_M=250",
+            "CPU_LIM=2",
+            "MEM_LIM=100000000",
+            "MEM_LIM_MI=96",
+            "DISK=100",
+            "HOME=/root"
+        ]
+    );
+    assert!(d.stdio.terminal);
+    Ok(())
+}
+
+#[test]
+fn bad_input_is_refused_with_a_kubelets_reason() -> Answer {
+    use FailureReason::{CreateContainerConfigError, CreateContainerError, RunContainerError};
+    let w = world();
+    let env = |e: Value| json!({"env": [e]});
+    let mounted = |m: Value| json!({"volumeMounts": [m]});
+    for (container, reason, part) in [
+        (
+            env(json!({"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "spec.nope"}}})),
+            CreateContainerConfigError,
+            "unsupported fieldPath: spec.nope",
+        ),
+        (
+            env(
+                json!({"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "containerName": "zz"}}}),
+            ),
+            CreateContainerConfigError,
+            "container zz not found",
+        ),
+        (
+            env(json!({"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}})),
+            CreateContainerConfigError,
+            "\"A\"",
+        ),
+        (
+            env(json!({"name": "A", "value": "x\0y"})),
+            CreateContainerConfigError,
+            "NUL",
+        ),
+        (
+            env(json!({"name": "A=B", "value": "x"})),
+            CreateContainerConfigError,
+            "'='",
+        ),
+        (
+            env(json!({"name": "HOME", "value": "/root\nroot::0:0"})),
+            CreateContainerConfigError,
+            "HOME",
+        ),
+        (
+            json!({"workingDir": "/proc/self/fd/8"}),
+            RunContainerError,
+            "/proc/self/fd/8",
+        ),
+        (json!({"workingDir": "here"}), RunContainerError, "absolute"),
+        (json!({"command": [""]}), RunContainerError, "empty"),
+        (
+            json!({"command": ["/x", "y".repeat(3 << 20)]}),
+            CreateContainerError,
+            "bytes",
+        ),
+        (
+            json!({"securityContext": {"capabilities": {"add": ["NET_ADNIM"]}}}),
+            CreateContainerError,
+            "NET_ADNIM",
+        ),
+        (
+            json!({"securityContext": {"seccompProfile": {"type": "Localhost"}}}),
+            CreateContainerError,
+            "localhostProfile",
+        ),
+        (
+            json!({"securityContext": {"seccompProfile": {"type": "Localhost", "localhostProfile": "../x"}}}),
+            CreateContainerError,
+            "'..'",
+        ),
+        (
+            json!({"securityContext": {"seccompProfile": {"type": "Localhost", "localhostProfile": "/x"}}}),
+            CreateContainerError,
+            "relative",
+        ),
+        (
+            json!({"securityContext": {"seccompProfile": {"type": "None"}}}),
+            CreateContainerError,
+            "None",
+        ),
+        (
+            json!({"securityContext": {"procMount": "Unmasked"}}),
+            CreateContainerConfigError,
+            "Unmasked",
+        ),
+        (
+            json!({"securityContext": {"runAsUser": -1}}),
+            CreateContainerConfigError,
+            "runAsUser -1",
+        ),
+        (
+            mounted(json!({"name": "nope", "mountPath": "/x"})),
+            CreateContainerConfigError,
+            "nope",
+        ),
+        (
+            mounted(json!({"name": "data", "mountPath": "/"})),
+            CreateContainerError,
+            "root directory",
+        ),
+        (
+            mounted(json!({"name": "data", "mountPath": "/x/../proc/sys"})),
+            CreateContainerError,
+            "inside /proc",
+        ),
+        (
+            mounted(json!({"name": "data", "mountPath": "/proc"})),
+            CreateContainerError,
+            "inside /proc",
+        ),
+        (
+            mounted(json!({"name": "data", "mountPath": "/x", "subPath": "a/../b"})),
+            CreateContainerConfigError,
+            "must not contain '..'",
+        ),
+        (
+            mounted(json!({"name": "data", "mountPath": "/x", "subPath": "/a"})),
+            CreateContainerConfigError,
+            "absolute",
+        ),
+        (
+            mounted(json!({"name": "data", "mountPath": "/x", "subPathExpr": "$(NOBODY)/a"})),
+            CreateContainerConfigError,
+            "NOBODY",
+        ),
+        (
+            mounted(json!({"name": "data", "mountPath": "/x", "recursiveReadOnly": "Enabled"})),
+            CreateContainerError,
+            "readOnly",
+        ),
+        (
+            mounted(json!({"name": "data", "mountPath": "/x", "mountPropagation": "Both"})),
+            CreateContainerError,
+            "Both",
+        ),
+    ] {
+        let (got, message) = refused(container, json!({}), &w)?;
+        assert!(message.contains(part), "{message:?} does not say {part:?}");
+        assert!(!message.contains('\n'), "{message:?} is more than a line");
+        assert_eq!(got, reason, "{message}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_bad_image_is_refused_with_a_kubelets_reason() -> Answer {
+    use FailureReason::{CreateContainerConfigError, CreateContainerError, RunContainerError};
+    let strings = |l: &[&str]| l.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+    for (config, reason, part) in [
+        (
+            ImageConfig {
+                entrypoint: strings(&["/a"]),
+                env: strings(&["NOVALUE"]),
+                ..ImageConfig::default()
+            },
+            CreateContainerConfigError,
+            "NOVALUE",
+        ),
+        (
+            ImageConfig {
+                entrypoint: strings(&["/a"]),
+                env: strings(&["=x"]),
+                ..ImageConfig::default()
+            },
+            CreateContainerConfigError,
+            "=x",
+        ),
+        (
+            ImageConfig {
+                entrypoint: strings(&["/a"]),
+                user: "ghost".to_owned(),
+                ..ImageConfig::default()
+            },
+            CreateContainerConfigError,
+            "ghost",
+        ),
+        (
+            ImageConfig {
+                entrypoint: strings(&["/a"]),
+                user: "4294967296".to_owned(),
+                ..ImageConfig::default()
+            },
+            CreateContainerConfigError,
+            "4294967296",
+        ),
+        (
+            ImageConfig {
+                entrypoint: strings(&["/a"]),
+                working_dir: "/proc/self/fd/3".to_owned(),
+                ..ImageConfig::default()
+            },
+            RunContainerError,
+            "/proc",
+        ),
+        (
+            ImageConfig::default(),
+            CreateContainerError,
+            "no command specified",
+        ),
+    ] {
+        let world = World {
+            image: ImageFacts {
+                config: FromTenant::new(config),
+                ..world().image
+            },
+            ..world()
+        };
+        let (got, message) = refused(json!({}), json!({}), &world)?;
+        assert!(message.contains(part), "{message:?} does not say {part:?}");
+        assert_eq!(got, reason, "{message}");
+    }
+    Ok(())
+}
+
+#[test]
+fn volumes_take_their_places_in_the_right_order() -> Answer {
+    let container = json!({
+        "securityContext": {"readOnlyRootFilesystem": true},
+        "env": [{"name": "DIR", "value": "a"}],
+        "terminationMessagePath": "/tmp/last",
+        "volumeMounts": [
+            {"name": "data", "mountPath": "/var/lib/data/deep", "subPathExpr": "x/$(DIR)//."},
+            {"name": "config", "mountPath": "/etc/hosts", "subPath": "hosts", "readOnly": true, "recursiveReadOnly": "IfPossible"},
+            {"name": "tmp", "mountPath": "tmp/", "mountPropagation": "HostToContainer"},
+            {"name": "tmp", "mountPath": "/dev/shm"},
+        ],
+    });
+    let planned = of(container)?;
+    let d = &planned.description;
+    assert!(d.rootfs.readonly);
+    assert_eq!(
+        targets(&planned)[6..],
+        [
+            "/tmp",
+            "/etc/hosts",
+            "/dev/shm",
+            "/tmp/last",
+            "/etc/hostname",
+            "/etc/resolv.conf",
+            "/var/lib/data/deep"
+        ]
+    );
+    let deep = bind(&planned, "/var/lib/data/deep").map(|b| b.1);
+    let expected = BindSource::Volume {
+        name: "data".to_owned(),
+        sub_path: Some("x/a".to_owned()),
+        readonly: false,
+    };
+    assert_eq!(deep, Some(&expected));
+    let hosts = bind(&planned, "/etc/hosts").map(|b| &b.0.what);
+    assert!(
+        matches!(
+            hosts,
+            Some(MountKind::Bind {
+                readonly: true,
+                recursive_readonly: true,
+                recursive: true,
+                propagation: Propagation::Private,
+                ..
+            })
+        ),
+        "{hosts:?}"
+    );
+    let tmp = bind(&planned, "/tmp").map(|b| &b.0.what);
+    assert!(
+        matches!(
+            tmp,
+            Some(MountKind::Bind {
+                readonly: false,
+                propagation: Propagation::HostToContainer,
+                ..
+            })
+        ),
+        "{tmp:?}"
+    );
+    let hostname = bind(&planned, "/etc/hostname").map(|b| &b.0.what);
+    assert!(
+        matches!(hostname, Some(MountKind::Bind { readonly: true, .. })),
+        "the root is read-only"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_volume_on_dev_takes_the_place_of_ours() -> Answer {
+    let planned = of(json!({"volumeMounts": [{"name": "data", "mountPath": "/dev"}]}))?;
+    assert_eq!(planned.description.devices, []);
+    let dev: Vec<_> = targets(&planned)
+        .into_iter()
+        .filter(|t| t.starts_with("/dev"))
+        .collect();
+    assert_eq!(dev, ["/dev", "/dev/termination-log", "/dev/shm"]);
+    Ok(())
+}
+
+#[test]
+fn security_follows_container_then_pod_then_node() -> Answer {
+    let seccomp = |plan: &Planned| -> Option<SeccompSource> {
+        plan.fds.iter().find_map(|f| match f {
+            FdSource::Seccomp { source, .. } => Some(source.clone()),
+            _ => None,
+        })
+    };
+    let unconfined = json!({"securityContext": {"seccompProfile": {"type": "Unconfined"}}});
+    let local = json!({"securityContext": {
+        "seccompProfile": {"type": "Localhost", "localhostProfile": "a/b.json"},
+        "allowPrivilegeEscalation": false, "runAsUser": 1000,
+    }});
+    let world = world();
+    let by_pod = planned(&pod(json!({}), unconfined.clone())?, &world)?;
+    assert_eq!(seccomp(&by_pod), None);
+    let by_container = planned(&pod(local, unconfined)?, &world)?;
+    assert_eq!(
+        seccomp(&by_container),
+        Some(SeccompSource::Localhost("a/b.json".to_owned()))
+    );
+    assert!(by_container.description.process.no_new_privileges);
+    assert_eq!(by_container.description.process.uid, 1000);
+    assert!(
+        by_container
+            .description
+            .process
+            .env
+            .contains(&"HOME=/home/app".to_owned())
+    );
+
+    let mut milder = self::world();
+    milder.node.security.seccomp_runtime_default = false;
+    assert_eq!(
+        seccomp(&planned(&pod(json!({}), json!({}))?, &milder)?),
+        None
+    );
+    let mut hardened = self::world();
+    hardened.node.security.hardened = true;
+    let plan = planned(&pod(json!({}), json!({}))?, &hardened)?;
+    assert!(plan.description.process.no_new_privileges);
+    assert_eq!(plan.description.process.capabilities.bounding, 0x5fb);
+    Ok(())
+}
+
+#[test]
+fn an_exec_session_is_the_container_with_another_command() -> Answer {
+    let planned =
+        of(json!({"securityContext": {"runAsUser": 1000, "allowPrivilegeEscalation": false}}))?;
+    // what a restarted agent reads back
+    let planned: Planned = serde_json::from_str(&serde_json::to_string(&planned)?)?;
+    let request = |argv: &[&str]| ExecRequest {
+        session: 9,
+        argv: argv.iter().map(|s| (*s).to_owned()).collect(),
+        terminal: true,
+        cgroup: planned.description.cgroup.clone(),
+    };
+    let exec = exec_plan(&planned, request(&["sh", "-c", "$(WHO)"]))?;
+    let (main, this) = (&planned.description.process, &exec.description.process);
+    assert_eq!(this.argv, ["sh", "-c", "$(WHO)"]);
+    assert_eq!(
+        (
+            this.uid,
+            this.gid,
+            &this.cwd,
+            this.capabilities,
+            this.no_new_privileges
+        ),
+        (
+            main.uid,
+            main.gid,
+            &main.cwd,
+            main.capabilities,
+            main.no_new_privileges
+        )
+    );
+    assert_eq!(this.env.last().map(String::as_str), Some("TERM=xterm"));
+    assert_eq!(this.seccomp, Some(FdIndex(0)));
+    assert!(matches!(exec.fds[..], [FdSource::Seccomp { .. }]));
+    assert_eq!(exec_plan(&planned, request(&[])), Err(PlanError::NoCommand));
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn no_label_and_no_annotation_changes_the_plan(
+        notes in prop::collection::btree_map("[a-z./-]{1,40}", ".{0,60}", 0..20),
+        labels in prop::collection::btree_map("[a-z./-]{1,40}", "[a-zA-Z0-9._-]{0,60}", 0..20),
+    ) {
+        let known = [
+            "container.seccomp.security.alpha.kubernetes.io/c", "seccomp.security.alpha.kubernetes.io/pod",
+            "container.apparmor.security.beta.kubernetes.io/c", "io.kubernetes.cri-o.Devices", "run.oci.handler",
+            "io.containers.capabilities", "cdi.k8s.io/x", "io.kubernetes.cri.untrusted-workload",
+        ];
+        let bare = pod(json!({}), json!({})).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        let mut noted = bare.pod().clone();
+        let mut notes = notes;
+        for name in known {
+            notes.insert(name.to_owned(), "unconfined".to_owned());
+        }
+        noted.metadata.annotations = Some(notes);
+        noted.metadata.labels = Some(labels);
+        let noted = AdmittedPod::from_validated(noted, bare.qos()).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        let world = world();
+        let plan_of = |p: &AdmittedPod| planned(p, &world).map_err(|e| TestCaseError::fail(e.to_string()));
+        prop_assert_eq!(plan_of(&bare)?, plan_of(&noted)?);
+    }
+
+    #[test]
+    fn an_images_labels_never_reach_the_plan(
+        labels in prop::collection::hash_map("[a-z./-]{1,40}", ".{0,60}", 0..20),
+    ) {
+        let of = |labels: Value| -> Result<FromTenant<ImageConfig>, TestCaseError> {
+            let config: oci_spec::image::Config = serde_json::from_value(json!({
+                "Entrypoint": ["/a"], "Env": ["A=b"], "User": "1000", "WorkingDir": "/w", "StopSignal": "SIGQUIT",
+                "Labels": labels, "Volumes": {"/../../etc": {}}, "ExposedPorts": {"80/tcp": {}},
+            })).map_err(|e| TestCaseError::fail(e.to_string()))?;
+            Ok(ImageConfig::from_oci(&config))
+        };
+        prop_assert_eq!(of(json!(labels))?, of(json!({}))?);
+    }
+
+    #[test]
+    fn any_user_files_and_any_user_are_answered(
+        user in ".{0,40}", passwd in prop::collection::vec(any::<u8>(), 0..400), group in prop::collection::vec(any::<u8>(), 0..400),
+    ) {
+        let mut world = world();
+        world.image.config = FromTenant::new(ImageConfig { entrypoint: vec!["/a".to_owned()], user, ..ImageConfig::default() });
+        world.image.passwd = Some(FromTenant::new(passwd));
+        world.image.group = Some(FromTenant::new(group));
+        let pod = pod(json!({}), json!({})).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        if let Ok(plan) = planned(&pod, &world) {
+            prop_assert!(plan.description.process.uid <= 2_147_483_647);
+        }
+    }
+}
