@@ -1,23 +1,36 @@
 //! The directories of one attempt: made before the launch, found after a restart, removed with the attempt.
 
 use crate::paths::HostPaths;
-use launch_plan::LaunchDescription;
+use launch_plan::Planned;
 use pod_model::{ContainerKey, PodUid};
+use serde::{Deserialize, Serialize};
 use state_file::Durability;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Version of the `launch` file: the JSON of a launch description.
+/// Version of the `launch` file: the JSON of [`Launch`].
 const LAUNCH_VERSION: u32 = 1;
+
+/// What is remembered of a launch for as long as the attempt is there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Launch {
+    pub planned: Planned,
+    /// The image it was launched from: its stop signal is looked up there.
+    pub image_id: String,
+    /// The link for log shippers that points at its log.
+    pub log_link: PathBuf,
+}
 
 fn directory(path: &Path, mode: u32) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(mode).create(path)
 }
 
 /// Makes everything that the keeper expects to find, and takes away what a start that was cut off has left of the same attempt.
-pub(crate) fn make(paths: &HostPaths, key: &ContainerKey, launch: &LaunchDescription) -> io::Result<()> {
+pub(crate) fn make(paths: &HostPaths, launch: &Launch) -> io::Result<()> {
+    let description = &launch.planned.description;
+    let key = &description.container;
     let writable = paths.writable_of(key);
     if fs::exists(&writable)? {
         fs::remove_dir_all(&writable)?;
@@ -27,18 +40,24 @@ pub(crate) fn make(paths: &HostPaths, key: &ContainerKey, launch: &LaunchDescrip
     // overlayfs shows the mode of `upper` as the mode of `/`
     directory(&writable.join("upper"), 0o755)?;
     directory(&writable.join("work"), 0o700)?;
-    keeper::exit_slot::prepare(&launch.files.exit)?;
+    keeper::exit_slot::prepare(&description.files.exit).map_err(io::Error::other)?;
 
     let run = paths.run_of(key);
     if fs::exists(&run)? {
         fs::remove_dir_all(&run)?;
     }
     directory(&run, 0o700)?;
-    if let Some(logs) = launch.files.log.parent() {
+    if let Some(logs) = description.files.log.parent() {
         directory(logs, 0o755)?;
     }
     let bytes = serde_json::to_vec(launch).map_err(io::Error::other)?;
-    state_file::write(&run.join("launch"), LAUNCH_VERSION, &bytes, Durability::Cache).map_err(io::Error::other)
+    state_file::write(
+        &run.join("launch"),
+        LAUNCH_VERSION,
+        &bytes,
+        Durability::Cache,
+    )
+    .map_err(io::Error::other)
 }
 
 /// Points `/var/log/containers/…` at the attempt's log, as log shippers expect.
@@ -54,7 +73,7 @@ pub(crate) fn link_log(paths: &HostPaths, link: &Path, log: &Path) -> io::Result
 pub(crate) struct Found {
     pub(crate) key: ContainerKey,
     /// `None`: cut off before the launch, or unreadable.
-    pub(crate) launch: Option<LaunchDescription>,
+    pub(crate) launch: Option<Launch>,
     /// Pid and start time in ticks, written by the keeper right after the clone.
     pub(crate) process: Option<(u32, u64)>,
 }
@@ -65,18 +84,28 @@ pub(crate) fn find_all(paths: &HostPaths) -> io::Result<Vec<Found>> {
     for pod in list(&paths.attempts())? {
         let Ok(uid) = PodUid::new(&pod) else { continue };
         for dir in list(&paths.pod_attempts(&uid))? {
-            let Some(key) = ContainerKey::from_dir_name(&uid, &dir) else { continue };
+            let Some(key) = ContainerKey::from_dir_name(&uid, &dir) else {
+                continue;
+            };
             let run = paths.run_of(&key);
             let launch = match state_file::read(&run.join("launch")) {
-                Ok(Some(stored)) if stored.version == LAUNCH_VERSION => serde_json::from_slice(&stored.payload).ok(),
+                Ok(Some(stored)) if stored.version == LAUNCH_VERSION => {
+                    serde_json::from_slice(&stored.payload).ok()
+                }
                 Ok(_) => None,
                 Err(error) => {
                     tracing::warn!(container = %key, error = &error as &dyn std::error::Error, "launch file is not readable");
                     None
                 }
             };
-            let process = fs::read_to_string(run.join("pid")).ok().and_then(|text| parse_process(&text));
-            found.push(Found { key, launch, process });
+            let process = fs::read_to_string(run.join("pid"))
+                .ok()
+                .and_then(|text| parse_process(&text));
+            found.push(Found {
+                key,
+                launch,
+                process,
+            });
         }
     }
     Ok(found)
@@ -89,7 +118,9 @@ fn parse_process(text: &str) -> Option<(u32, u64)> {
 
 pub(crate) fn list(dir: &Path) -> io::Result<Vec<String>> {
     match fs::read_dir(dir) {
-        Ok(entries) => entries.map(|e| e.map(|e| e.file_name().to_string_lossy().into_owned())).collect(),
+        Ok(entries) => entries
+            .map(|e| e.map(|e| e.file_name().to_string_lossy().into_owned()))
+            .collect(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),
     }
@@ -104,7 +135,12 @@ pub(crate) fn remove(paths: &HostPaths, key: &ContainerKey) -> io::Result<()> {
     let writable = paths.writable_of(key);
     if fs::exists(&writable)? {
         directory(&paths.trash(), 0o700)?;
-        fs::rename(&writable, paths.trash().join(format!("{}.{}", key.pod, key.dir_name())))?;
+        fs::rename(
+            &writable,
+            paths
+                .trash()
+                .join(format!("{}.{}", key.pod, key.dir_name())),
+        )?;
     }
     let _ = fs::remove_dir(paths.pod_layers(&key.pod));
     Ok(())

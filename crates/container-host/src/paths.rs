@@ -41,14 +41,25 @@ impl HostPaths {
         pod_log_dir(&self.pod_logs, pod, uid)
     }
     pub fn log_of(&self, pod: &PodName, key: &ContainerKey) -> PathBuf {
-        self.logs_of_pod(pod, &key.pod).join(key.name.as_str()).join(format!("{}.log", key.attempt))
+        self.logs_of_pod(pod, &key.pod)
+            .join(key.name.as_str())
+            .join(format!("{}.log", key.attempt))
     }
     /// `/var/log/containers/<pod>_<namespace>_<container>-<id>.log`, where log shippers look.
     pub fn log_link(&self, pod: &PodName, key: &ContainerKey) -> PathBuf {
-        self.log_links().join(format!("{}_{}_{}-{}.log", pod.name, pod.namespace, key.name, key.id()))
+        self.log_links().join(format!(
+            "{}_{}_{}-{}.log",
+            pod.name,
+            pod.namespace,
+            key.name,
+            key.id()
+        ))
     }
     pub fn log_links(&self) -> PathBuf {
-        self.pod_logs.parent().unwrap_or(Path::new("/")).join("containers")
+        self.pod_logs
+            .parent()
+            .unwrap_or(Path::new("/"))
+            .join("containers")
     }
     /// Every link of a container begins so, whatever its attempt.
     pub fn log_link_prefix(pod: &PodName, container: &ContainerName) -> String {

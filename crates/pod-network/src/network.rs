@@ -149,6 +149,7 @@ pub(crate) struct Shared {
     pub(crate) config: NetworkConfig,
     state: Mutex<State>,
     changed: Condvar,
+    last_pod: Mutex<Instant>,
     firewall: Mutex<Result<Firewall, String>>,
     notices: Vec<Notice>,
 }
@@ -177,6 +178,11 @@ impl Shared {
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner),
         }
+    }
+
+    /// When the last pod came.
+    pub(crate) fn last_pod(&self) -> Instant {
+        *self.last_pod.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets go of a slot that no pod has.
@@ -404,6 +410,7 @@ impl PodNetwork {
                 config.pool_size,
             )),
             changed: Condvar::new(),
+            last_pod: Mutex::new(Instant::now()),
             firewall: Mutex::new(firewall),
             notices,
             config,
@@ -429,6 +436,10 @@ impl PodNetwork {
         let shared = self.shared().clone();
         let pod = pod.clone();
         let mut spans = Spans::new();
+        *shared
+            .last_pod
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = spans.last;
         let begun = shared.state().begin(&pod, &want)?;
         shared.changed.notify_all();
         let work = match begun {
@@ -473,6 +484,12 @@ impl PodNetwork {
         state
             .lease(pod)
             .map(|lease| shared.sandbox(lease, Vec::new()))
+    }
+
+    /// Every pod that holds something of the network.
+    pub fn leased_pods(&self) -> Vec<PodUid> {
+        let state = self.shared().state();
+        state.leases().map(|lease| lease.pod.clone()).collect()
     }
 
     /// Ends a pod's lease. Its namespaces die with their last process; its address is not given out before its link is gone.

@@ -168,6 +168,11 @@ impl PodVolumes {
         self.trash.take(&volumes, pod.as_str())
     }
 
+    /// Goes on deleting, in the background, what lies in `<root>/trash`; others put trees there too.
+    pub fn empty_trash(&self) {
+        self.trash.empty();
+    }
+
     /// Tears down what belongs to no pod of `live`, and goes on deleting what an earlier agent had not finished. Goes on after an error;
     /// the pods that were torn down, and what failed.
     pub fn sweep(&self, live: &BTreeSet<PodUid>) -> (Vec<PodUid>, Vec<VolumeError>) {

@@ -28,15 +28,21 @@ pub(crate) fn lock(directories: &[&Path]) -> Result<Alone> {
         fs::set_permissions(directory, fs::Permissions::from_mode(0o700))
             .with_context(|| format!("cannot set the mode of {}", directory.display()))?;
         let path = directory.join("agent.lock");
-        let file = rustix::fs::open(&path, OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC, Mode::from_raw_mode(0o600))
-            .with_context(|| format!("cannot open {}", path.display()))?;
+        let file = rustix::fs::open(
+            &path,
+            OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC,
+            Mode::from_raw_mode(0o600),
+        )
+        .with_context(|| format!("cannot open {}", path.display()))?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => locks.push(file),
             Err(rustix::io::Errno::WOULDBLOCK) => bail!(
                 "another coracle runs on {}: end it first, or choose another directory (--run-dir, --root)",
                 directory.display()
             ),
-            Err(error) => return Err(error).with_context(|| format!("cannot lock {}", path.display())),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+            }
         }
     }
     Ok(Alone { _locks: locks })
@@ -55,7 +61,8 @@ pub(crate) enum Boot {
 /// # Errors
 /// When the run directory cannot be read or emptied.
 pub(crate) fn notice_boot(run: &Path) -> Result<Boot> {
-    let current = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("cannot read the boot id")?;
+    let current =
+        fs::read_to_string("/proc/sys/kernel/random/boot_id").context("cannot read the boot id")?;
     let mark = run.join("boot_id");
     if fs::read_to_string(&mark).is_ok_and(|seen| seen == current) {
         return Ok(Boot::Same);
@@ -65,35 +72,34 @@ pub(crate) fn notice_boot(run: &Path) -> Result<Boot> {
         if path.file_name().is_some_and(|name| name == "agent.lock") {
             continue;
         }
-        remove(&path).with_context(|| format!("cannot remove {} of an earlier boot", path.display()))?;
+        remove(&path)
+            .with_context(|| format!("cannot remove {} of an earlier boot", path.display()))?;
     }
     fs::write(&mark, current).with_context(|| format!("cannot write {}", mark.display()))?;
     Ok(Boot::New)
 }
 
 fn remove(path: &PathBuf) -> std::io::Result<()> {
-    if path.symlink_metadata()?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+    if path.symlink_metadata()?.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    }
 }
 
 /// After a boot the upper layers of containers are dropped: they are mounted `volatile`, so what a power cut left of them is not to be
 /// believed. Their exit slots go with them; what they told is in the records.
 pub(crate) fn drop_container_layers(root: &Path) -> Result<()> {
     let pods = root.join("pods");
-    let Ok(entries) = fs::read_dir(&pods) else { return Ok(()) };
+    let Ok(entries) = fs::read_dir(&pods) else {
+        return Ok(());
+    };
     for entry in entries {
         let containers = entry?.path().join("containers");
         if containers.exists() {
-            fs::remove_dir_all(&containers).with_context(|| format!("cannot remove {}", containers.display()))?;
+            fs::remove_dir_all(&containers)
+                .with_context(|| format!("cannot remove {}", containers.display()))?;
         }
     }
     Ok(())
 }
-
-/// Eight hexadecimal digits that tell this node's kernel objects from another node's on the same machine.
-pub(crate) fn node_hash(run: &Path) -> String {
-    let path = fs::canonicalize(run).unwrap_or_else(|_| run.to_owned());
-    let digest = sha2::Sha256::digest(path.as_os_str().as_encoded_bytes());
-    digest.iter().take(4).map(|b| format!("{b:02x}")).collect()
-}
-
-use sha2::Digest as _;

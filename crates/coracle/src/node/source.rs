@@ -1,67 +1,154 @@
 //! From snapshots of the manifest directory to commands for the worker.
 //!
-//! Level-triggered: every snapshot is compared with the pods that the worker has; whatever differs becomes a command. Problems are said
-//! once, in the log and as an event of the pod they concern, and again when they change.
+//! Level-triggered: every snapshot is compared with what was told before; whatever differs becomes a command. The worker may have pods
+//! that an earlier agent recorded: each is confirmed or given up by the first snapshot that can judge it. Problems are said once, in the
+//! log and as an event of the pods they concern, and again when they change.
 
 use manifest_source::{Problem, Snapshot, Verdict};
-use pod_model::{Now, Reason};
-use pod_worker::{Board, Command, Inputs, PodView, Stopped};
-use std::collections::BTreeSet;
+use pod_lifecycle::Input;
+use pod_model::{AdmittedPod, Now, PodUid, Reason};
+use pod_worker::{Board, Command, Inputs, Stopped};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Follows the source until it or the worker ends.
-pub(crate) async fn follow(mut snapshots: watch::Receiver<Arc<Snapshot>>, board: Board, inputs: Inputs, now: fn() -> Now) {
-    let mut said = BTreeSet::new();
-    let mut was_ready = None;
+/// Follows the source until it ends, the worker ends, or `end` says so.
+pub(crate) async fn follow(
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    board: Board,
+    inputs: Inputs,
+    now: fn() -> Now,
+    mut end: watch::Receiver<bool>,
+    most_pods: usize,
+) {
+    let recorded = board.pods().into_iter().map(|view| {
+        (
+            view.pod.uid().clone(),
+            Told {
+                pod: view.pod,
+                is_confirmed: false,
+            },
+        )
+    });
+    let mut follower = Follower {
+        told: recorded.collect(),
+        inputs,
+        was_ready: false,
+        said: BTreeSet::new(),
+        most_pods,
+        waits: false,
+    };
+    let mut changes = board.changes();
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
-        if apply(&snapshot, &board.pods(), &inputs, now()).is_err() {
+        if follower.apply(&snapshot, now()).is_err() {
             return;
         }
-        if was_ready != Some(snapshot.ready) {
+        follower.tell(&snapshot, &board, now());
+        // all arms only wait for a value to change, and read it anew afterwards
+        tokio::select! {
+            changed = snapshots.changed() => if changed.is_err() { return },
+            changed = changes.changed(), if follower.waits => if changed.is_err() { return },
+            _ = end.wait_for(|end| *end) => return,
+        }
+    }
+}
+
+struct Told {
+    pod: AdmittedPod,
+    /// It has been told to the worker by this agent.
+    is_confirmed: bool,
+}
+
+struct Follower {
+    told: BTreeMap<PodUid, Told>,
+    inputs: Inputs,
+    was_ready: bool,
+    said: BTreeSet<String>,
+    /// `maxPods`: what is beyond waits until there is room.
+    most_pods: usize,
+    /// Some pods wait for that.
+    waits: bool,
+}
+
+impl Follower {
+    fn apply(&mut self, snapshot: &Snapshot, now: Now) -> Result<(), Stopped> {
+        let judged: Vec<(PodUid, Verdict)> = self
+            .told
+            .iter()
+            .map(|(uid, told)| (uid.clone(), snapshot.verdict(&told.pod)))
+            .collect();
+        for (uid, verdict) in judged {
+            match verdict {
+                Verdict::Gone => {
+                    self.told.remove(&uid);
+                    self.inputs.send(Command::Deleted { uid, grace: None })?;
+                }
+                // a source that cannot be read at all confirms nothing; the worker waits for it
+                Verdict::Undecided if !snapshot.ready => {}
+                Verdict::Wanted | Verdict::Undecided => self.confirm(&uid, now)?,
+            }
+        }
+        let waited = std::mem::take(&mut self.waits);
+        for sourced in snapshot.pods.values() {
+            let uid = sourced.pod.uid();
+            if !self.told.contains_key(uid) && self.told.len() >= self.most_pods {
+                self.waits = true;
+            } else if !self.told.contains_key(uid) {
+                self.told.insert(
+                    uid.clone(),
+                    Told {
+                        pod: sourced.pod.clone(),
+                        is_confirmed: false,
+                    },
+                );
+                self.confirm(uid, now)?;
+            }
+        }
+        if self.waits && !waited {
+            tracing::warn!(
+                "more than {} pods (maxPods): the rest waits until there is room",
+                self.most_pods
+            );
+        }
+        if snapshot.ready != self.was_ready {
             if snapshot.ready {
                 tracing::info!(pods = snapshot.pods.len(), "manifests read");
-            } else if was_ready.is_some() {
+                self.inputs.observe(Input::SourcesReady)?;
+            } else {
                 tracing::warn!("the manifest directory cannot be read; pods stay as they are");
             }
-            was_ready = Some(snapshot.ready);
+            self.was_ready = snapshot.ready;
         }
-        said = tell(&snapshot, said, &board, now());
-        // cancel-safe and lossless: the value is read anew after every change
-        if snapshots.changed().await.is_err() {
-            return;
-        }
+        Ok(())
     }
-}
 
-fn apply(snapshot: &Snapshot, known: &[PodView], inputs: &Inputs, now: Now) -> Result<(), Stopped> {
-    for view in known {
-        if view.deleting.is_none() && snapshot.verdict(&view.pod) == Verdict::Gone {
-            inputs.send(Command::Deleted { uid: view.pod.uid().clone(), grace: None })?;
+    fn confirm(&mut self, uid: &PodUid, now: Now) -> Result<(), Stopped> {
+        match self.told.get_mut(uid) {
+            Some(told) if !told.is_confirmed => {
+                told.is_confirmed = true;
+                self.inputs.send(Command::Desired {
+                    pod: told.pod.clone(),
+                    seen: now,
+                })
+            }
+            _ => Ok(()),
         }
     }
-    for sourced in snapshot.pods.values() {
-        let is_known = known.iter().any(|view| view.pod.uid() == sourced.pod.uid());
-        if !is_known {
-            inputs.send(Command::Desired { pod: sourced.pod.clone(), seen: now })?;
-        }
-    }
-    Ok(())
-}
 
-/// Says the problems that were not said before; answers with those that stand now.
-fn tell(snapshot: &Snapshot, said: BTreeSet<String>, board: &Board, now: Now) -> BTreeSet<String> {
-    let mut standing = BTreeSet::new();
-    for problem in &snapshot.problems {
-        let text = problem.to_string();
-        if !said.contains(&text) {
-            tracing::warn!("{text}");
-            note(problem, &text, board, now);
+    /// Says the problems that were not said before.
+    fn tell(&mut self, snapshot: &Snapshot, board: &Board, now: Now) {
+        let mut standing = BTreeSet::new();
+        for problem in &snapshot.problems {
+            let text = problem.to_string();
+            if !self.said.contains(&text) {
+                tracing::warn!("{text}");
+                note(problem, &text, board, now);
+            }
+            standing.insert(text);
         }
-        standing.insert(text);
+        self.said = standing;
     }
-    standing
 }
 
 fn note(problem: &Problem, text: &str, board: &Board, now: Now) {

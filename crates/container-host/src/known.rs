@@ -1,0 +1,203 @@
+//! What the host knows of each attempt, and the version of that knowledge.
+
+use crate::attempt::Launch;
+use crate::host::{ExecExit, Started};
+use keeper::protocol;
+use launch_plan::FdIndex;
+use pod_model::{
+    ContainerKey, ExitRecord, Now, Observed, ObservedContainer, ObservedState, Seq, WallTime,
+};
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
+
+/// One attempt.
+pub(crate) struct Known {
+    /// `None`: made, and not known to have executed its program.
+    pub(crate) process: Option<(u32, Now)>,
+    pub(crate) pidfd: Option<Arc<OwnedFd>>,
+    /// Ends of FIFOs and the master of a terminal: held so that nothing is lost while there is no keeper.
+    pub(crate) held: Held,
+    pub(crate) launch: Option<Arc<Launch>>,
+    pub(crate) exit: Option<ExitRecord>,
+}
+
+#[derive(Default)]
+pub(crate) struct Held {
+    /// Never read from: an open end is what keeps a FIFO's content.
+    pub(crate) _fifos: [Option<OwnedFd>; 2],
+    pub(crate) terminal: Option<OwnedFd>,
+}
+
+impl Known {
+    pub(crate) fn launched(
+        launched: &protocol::Launched,
+        fds: Vec<OwnedFd>,
+        launch: Launch,
+    ) -> Self {
+        let mut fds: Vec<Option<OwnedFd>> = fds.into_iter().map(Some).collect();
+        let mut take = |index: FdIndex| {
+            usize::try_from(index.0)
+                .ok()
+                .and_then(|at| fds.get_mut(at))
+                .and_then(Option::take)
+        };
+        Self {
+            process: Some((launched.process.pid, launched.process.started_at)),
+            pidfd: take(launched.pidfd).map(Arc::new),
+            held: Held {
+                _fifos: [launched.stdout, launched.stderr].map(|index| index.and_then(&mut take)),
+                terminal: launched.terminal.and_then(&mut take),
+            },
+            launch: Some(Arc::new(launch)),
+            exit: None,
+        }
+    }
+
+    fn state(&self) -> ObservedState {
+        match (&self.exit, &self.process) {
+            (Some(exit), _) => ObservedState::Exited(exit.clone()),
+            (None, Some((pid, at))) => ObservedState::Running {
+                pid: *pid,
+                started_at: at.wall,
+            },
+            (None, None) => ObservedState::Created,
+        }
+    }
+    fn runs(&self) -> bool {
+        self.exit.is_none() && self.process.is_some()
+    }
+}
+
+#[derive(Default)]
+struct Inner {
+    seq: u64,
+    attempts: BTreeMap<ContainerKey, Known>,
+    execs: BTreeMap<u64, oneshot::Sender<ExecExit>>,
+}
+
+/// Locked for moments only; nothing waits inside.
+#[derive(Default)]
+pub(crate) struct Table(Mutex<Inner>);
+
+impl Table {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    pub(crate) fn seq(&self) -> Seq {
+        Seq(self.lock().seq)
+    }
+    pub(crate) fn look(&self) -> Observed {
+        let inner = self.lock();
+        let containers = inner.attempts.iter().map(|(key, known)| {
+            (
+                key.clone(),
+                ObservedContainer {
+                    state: known.state(),
+                },
+            )
+        });
+        Observed {
+            as_of: Seq(inner.seq),
+            containers: containers.collect(),
+        }
+    }
+    pub(crate) fn running(&self) -> Vec<(ContainerKey, u32, WallTime)> {
+        let inner = self.lock();
+        let runs = inner.attempts.iter().filter(|(_, known)| known.runs());
+        runs.filter_map(|(key, known)| known.process.map(|(pid, at)| (key.clone(), pid, at.wall)))
+            .collect()
+    }
+    pub(crate) fn runs(&self, key: &ContainerKey) -> bool {
+        self.lock().attempts.get(key).is_some_and(Known::runs)
+    }
+    /// It was started: it runs, or has run.
+    pub(crate) fn started(&self, key: &ContainerKey) -> Option<Started> {
+        let inner = self.lock();
+        let (pid, at) = inner.attempts.get(key)?.process?;
+        Some(Started {
+            pid,
+            at,
+            spans: Vec::new(),
+        })
+    }
+    pub(crate) fn pidfd(&self, key: &ContainerKey) -> Option<Arc<OwnedFd>> {
+        self.lock()
+            .attempts
+            .get(key)
+            .filter(|known| known.runs())
+            .and_then(|known| known.pidfd.clone())
+    }
+    pub(crate) fn launch(&self, key: &ContainerKey) -> Option<Arc<Launch>> {
+        self.lock()
+            .attempts
+            .get(key)
+            .and_then(|known| known.launch.clone())
+    }
+
+    pub(crate) fn launched(&self, key: &ContainerKey, known: Known) {
+        let mut inner = self.lock();
+        inner.seq += 1;
+        // an exit may have overtaken the answer to the launch
+        let exit = inner.attempts.remove(key).and_then(|early| early.exit);
+        inner.attempts.insert(key.clone(), Known { exit, ..known });
+    }
+    pub(crate) fn found(&self, key: &ContainerKey, known: Known) {
+        let mut inner = self.lock();
+        inner.seq += 1;
+        inner.attempts.insert(key.clone(), known);
+    }
+    /// Notes an exit; `None` when it was noted before.
+    pub(crate) fn exited(&self, key: &ContainerKey, exit: &ExitRecord) -> Option<Seq> {
+        let mut inner = self.lock();
+        let known = inner.attempts.entry(key.clone()).or_insert_with(|| Known {
+            process: None,
+            pidfd: None,
+            held: Held::default(),
+            launch: None,
+            exit: None,
+        });
+        if known.exit.is_some() {
+            return None;
+        }
+        known.exit = Some(exit.clone());
+        inner.seq += 1;
+        Some(Seq(inner.seq))
+    }
+    pub(crate) fn removed(&self, key: &ContainerKey) {
+        let mut inner = self.lock();
+        inner.seq += 1;
+        inner.attempts.remove(key);
+    }
+    /// Calls `each` for every attempt that has not ended.
+    pub(crate) fn with_living(&self, mut each: impl FnMut(&ContainerKey, &Known)) {
+        for (key, known) in &self.lock().attempts {
+            if known.exit.is_none() {
+                each(key, known);
+            }
+        }
+    }
+    pub(crate) fn knows(&self, key: &ContainerKey) -> bool {
+        self.lock().attempts.contains_key(key)
+    }
+
+    pub(crate) fn expect_exec(&self, session: u64) -> oneshot::Receiver<ExecExit> {
+        let (tell, exit) = oneshot::channel();
+        self.lock().execs.insert(session, tell);
+        exit
+    }
+    pub(crate) fn forget_exec(&self, session: u64) {
+        self.lock().execs.remove(&session);
+    }
+    pub(crate) fn exec_exited(&self, session: u64, exit: ExecExit) {
+        if let Some(tell) = self.lock().execs.remove(&session) {
+            // who asked may have left
+            let _ = tell.send(exit);
+        }
+    }
+    /// A keeper that is gone cannot tell any more.
+    pub(crate) fn forget_all_execs(&self) {
+        self.lock().execs.clear();
+    }
+}

@@ -1,0 +1,147 @@
+//! What this machine is: read once, at the start.
+
+use anyhow::{Context, Result};
+use launch_plan::{Device, DeviceKind, NodeFacts, SecurityDefaults};
+use node_config::NodeConfig;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+/// Directories of `/dev` whose nodes are never a container's; `console` is made for each. As containerd's `HostDevices`.
+const NOT_SHARED: [&str; 7] = [
+    "pts",
+    "shm",
+    "fd",
+    "mqueue",
+    ".lxc",
+    ".lxd-mounts",
+    "console",
+];
+/// Deep enough for `/dev/bus/usb/001/001`.
+const DEPTH: u32 = 4;
+
+/// The host's name, in lower case as the API wants it.
+pub(crate) fn host_name() -> String {
+    nix::sys::utsname::uname().map_or_else(
+        |_| "localhost".to_owned(),
+        |name| name.nodename().to_string_lossy().to_lowercase(),
+    )
+}
+
+pub(crate) fn read(config: &NodeConfig, node_name: &str) -> Result<NodeFacts> {
+    let memory = memory_bytes().context("cannot read the size of the memory")?;
+    let cpus =
+        std::thread::available_parallelism().map_or(1, |n| u64::try_from(n.get()).unwrap_or(1));
+    let disk = rustix::fs::statvfs(&config.root)
+        .with_context(|| format!("cannot examine {}", config.root.display()))?;
+    let last = fs::read_to_string("/proc/sys/kernel/cap_last_cap")
+        .context("cannot read the last capability")?;
+    let mut host_devices = Vec::new();
+    devices(Path::new("/dev"), DEPTH, &mut host_devices);
+    Ok(NodeFacts {
+        hostname: host_name(),
+        node_name: node_name.to_owned(),
+        host_ips: vec![host_ip()],
+        allocatable_cpu_millis: cpus * 1000,
+        allocatable_memory_bytes: memory,
+        allocatable_ephemeral_bytes: disk.f_blocks.saturating_mul(disk.f_frsize),
+        memory_capacity_bytes: memory,
+        last_capability: last
+            .trim()
+            .parse()
+            .context("the last capability is no number")?,
+        throttle_cpus: throttle_cpus(),
+        host_devices,
+        security: SecurityDefaults {
+            seccomp_runtime_default: config.seccomp_default,
+            hardened: false,
+        },
+    })
+}
+
+fn memory_bytes() -> Result<u64> {
+    let text = fs::read_to_string("/proc/meminfo")?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))
+        .context("no MemTotal")?;
+    let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+    Ok(kilobytes * 1024)
+}
+
+/// The address of the interface that the default route leaves by; else any that is not loopback's; else loopback's.
+fn host_ip() -> IpAddr {
+    let addresses: Vec<(String, Ipv4Addr)> = nix::ifaddrs::getifaddrs()
+        .into_iter()
+        .flatten()
+        .filter_map(|interface| {
+            Some((
+                interface.interface_name,
+                interface.address?.as_sockaddr_in()?.ip(),
+            ))
+        })
+        .filter(|(_, ip)| !ip.is_loopback() && !ip.is_link_local())
+        .collect();
+    let way_out = default_interface();
+    let chosen = addresses
+        .iter()
+        .find(|(name, _)| Some(name) == way_out.as_ref())
+        .or(addresses.first());
+    IpAddr::V4(chosen.map_or(Ipv4Addr::LOCALHOST, |(_, ip)| *ip))
+}
+
+fn default_interface() -> Option<String> {
+    let routes = fs::read_to_string("/proc/net/route").ok()?;
+    let to_everywhere = routes.lines().skip(1).find_map(|line| {
+        let mut fields = line.split_whitespace();
+        let (name, destination) = (fields.next()?, fields.next()?);
+        (destination == "00000000").then(|| name.to_owned())
+    });
+    to_everywhere
+}
+
+fn throttle_cpus() -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/sys/devices/system/cpu") else {
+        return Vec::new();
+    };
+    let numbers = entries
+        .flatten()
+        .filter(|entry| entry.path().join("thermal_throttle").exists());
+    let mut cpus: Vec<u32> = numbers
+        .filter_map(|e| e.file_name().to_str()?.strip_prefix("cpu")?.parse().ok())
+        .collect();
+    cpus.sort_unstable();
+    cpus
+}
+
+/// Goes on where something cannot be read: a privileged container lacks that node then.
+fn devices(directory: &Path, depth: u32, found: &mut Vec<Device>) {
+    let entries: io::Result<Vec<_>> = fs::read_dir(directory).and_then(Iterator::collect);
+    for entry in entries.unwrap_or_default() {
+        let (name, path) = (entry.file_name(), entry.path());
+        let Ok(metadata) = path.symlink_metadata() else {
+            continue;
+        };
+        if name.to_str().is_none_or(|name| NOT_SHARED.contains(&name)) {
+            continue;
+        }
+        let kind = metadata.file_type();
+        if kind.is_dir() && depth > 0 {
+            devices(&path, depth - 1, found);
+        } else if kind.is_char_device() || kind.is_block_device() {
+            found.push(Device {
+                path: path.to_string_lossy().into_owned(),
+                kind: if kind.is_block_device() {
+                    DeviceKind::Block
+                } else {
+                    DeviceKind::Char
+                },
+                major: rustix::fs::major(metadata.rdev()),
+                minor: rustix::fs::minor(metadata.rdev()),
+                mode: metadata.mode() & 0o7777,
+            });
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The agent: the kernel crates joined to the core.
+//!
+//! [`run`] builds everything in order and lives until a signal; the executor carries actions out, one file per group of them; `view` is
+//! what the HTTP server asks; `source` feeds manifests to the worker.
+
+mod boot;
+mod containers;
+mod down;
+mod executor;
+mod facts;
+mod housekeeping;
+mod images;
+mod parts;
+mod run;
+mod sandbox;
+mod seccomp;
+mod shm;
+mod source;
+mod terminal;
+mod view;
+
+pub(crate) use run::run;
