@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A file that an event calls complete is read and believed at once. One that only changed (the slow re-read found it, or it was made
-//! and not closed) may be half written: it is believed when two readings, a quarter of a second apart, agree.
+//! and not closed) may be half written: it is believed when two readings, a second apart, agree.
 
 use crate::file::Content;
 use crate::problem::Problem;
@@ -28,7 +28,7 @@ use tokio::sync::watch as channel;
 
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Between two readings of a file that nobody said is complete.
-pub(crate) const SETTLES_IN: Duration = Duration::from_millis(250);
+pub(crate) const SETTLES_IN: Duration = Duration::from_secs(1);
 /// How long an editor may take to write anew what it renamed to its backup's name.
 const SET_ASIDE_FOR: Duration = Duration::from_millis(500);
 /// Files taken in before the others hear of them.

@@ -5,6 +5,7 @@ mod identity;
 mod names_of_files;
 mod refused;
 mod samples;
+mod signs;
 mod text;
 mod validation;
 

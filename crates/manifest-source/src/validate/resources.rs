@@ -6,13 +6,15 @@ use k8s_openapi::apimachinery::pkg::api::resource;
 use pod_model::Quantity;
 use std::collections::{BTreeMap, BTreeSet};
 
-const REFERENCES: [&str; 4] = [
+const REFERENCES: [&str; 6] = [
     "limits.cpu",
+    "limits.ephemeral-storage",
     "limits.memory",
     "requests.cpu",
+    "requests.ephemeral-storage",
     "requests.memory",
 ];
-const MEMORY_DIVISORS: [&str; 13] = [
+const BYTE_DIVISORS: [&str; 13] = [
     "1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei",
 ];
 
@@ -119,11 +121,15 @@ fn divisor_of(resource: &str, text: &str, path: &FieldPath<'_>, findings: &mut F
             "only divisor's values 1m and 1 are supported with the cpu resource",
         );
     }
-    if resource.ends_with(".memory") && !is(&MEMORY_DIVISORS) {
-        findings.invalid(
-            path,
-            text,
-            "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the memory resource",
-        );
+    let bytes = match resource.split_once('.') {
+        Some((_, "memory")) => "memory",
+        Some((_, "ephemeral-storage")) => "local ephemeral storage",
+        _ => return,
+    };
+    if !is(&BYTE_DIVISORS) {
+        let list = BYTE_DIVISORS.join(", ");
+        let detail =
+            format!("only divisor's values {list} are supported with the {bytes} resource");
+        findings.invalid(path, text, &detail);
     }
 }
