@@ -61,6 +61,11 @@ impl Addresses {
         }
     }
 
+    /// Freed, but perhaps not gone yet.
+    pub(crate) fn awaited(&self) -> usize {
+        self.freed.len()
+    }
+
     pub(crate) fn in_use(&self) -> usize {
         self.used.len()
     }

@@ -1,23 +1,30 @@
 //! The thread that makes slots: at once for who waits, in the background for the pool.
 //!
-//! Making for the pool is paced: after each slot the thread pauses for [`PACE`], so that a burst of pod starts has the processor and
-//! the RTNL lock for the pods that are due, and a row of starts one after another still finds the pool filled.
+//! Making for the pool is paced: it pauses for [`PACE`] after each slot, and while more than half of the pool is left it waits until no
+//! pod has come for [`QUIET`]. A pod that starts alone has the processor and the RTNL lock for itself; a row of starts, one after
+//! another, still finds slots.
 
 use crate::config::NetworkConfig;
 use crate::error::NetworkError;
 use crate::network::Shared;
-use crate::slot::SlotMaker;
-use crate::state::{Kind, Work};
+use crate::slot::{Slot, SlotMaker};
+use crate::state::{Kind, Urgency, Work};
 use nix::net::if_::if_nametoindex;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+/// Between two slots for the pool.
 const PACE: Duration = Duration::from_millis(2);
+/// After the last pod that came, before a pool that is half full is filled further.
+const QUIET: Duration = Duration::from_millis(10);
 /// After a failure in the background, doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How long a pod waits for the address of one that went, which the kernel takes some milliseconds to give up.
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(3);
+const ADDRESS_POLL: Duration = Duration::from_millis(5);
 
 /// Starts the thread; it stops when the state is closed.
 pub(crate) fn start(shared: Arc<Shared>) -> Result<JoinHandle<()>, NetworkError> {
@@ -46,28 +53,8 @@ fn run(shared: &Shared, mut maker: SlotMaker) {
     let mut pause = FIRST_PAUSE;
     // not before this is anything made for the pool
     let mut background_from = Instant::now();
-    loop {
-        let Some((kind, somebody_waits)) = wait_for_work(shared, background_from) else {
-            return;
-        };
-        let gone = |number| link_is_gone(&shared.config, number);
-        let planned = {
-            let mut state = shared.state();
-            state
-                .plan(kind, gone)
-                .ok_or_else(|| NetworkError::NoAddress {
-                    cidr: shared.config.pod_cidr,
-                    in_use: state.addresses_in_use(),
-                })
-        };
-        let made = planned.and_then(|slot| match maker.make(slot) {
-            Ok(()) => Ok(slot),
-            Err(error) => {
-                shared.state().unmade(slot);
-                Err(error)
-            }
-        });
-        match made {
+    while let Some((kind, urgency)) = wait_for_work(shared, background_from) {
+        match make(shared, &mut maker, kind, urgency) {
             Ok(slot) => {
                 pause = FIRST_PAUSE;
                 background_from = Instant::now() + PACE;
@@ -76,37 +63,74 @@ fn run(shared: &Shared, mut maker: SlotMaker) {
                     shared.discard(slot);
                 }
             }
-            Err(error) => {
+            Err(error) if urgency == Urgency::Now => {
                 tracing::warn!(error = error.chain(), "cannot make a network slot");
                 shared.state().fail_waiters(kind, &error.chain());
-                if !somebody_waits {
-                    background_from = Instant::now() + pause;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
+            }
+            Err(error) => {
+                tracing::debug!(
+                    error = error.chain(),
+                    "cannot fill the pool of network slots now"
+                );
+                background_from = Instant::now() + pause;
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
     }
 }
 
-/// Blocks until there is something to make. `None`: stop.
-fn wait_for_work(shared: &Shared, background_from: Instant) -> Option<(Kind, bool)> {
+fn make(
+    shared: &Shared,
+    maker: &mut SlotMaker,
+    kind: Kind,
+    urgency: Urgency,
+) -> Result<Slot, NetworkError> {
+    let slot = plan(shared, kind, urgency)?;
+    maker
+        .make(slot)
+        .map(|()| slot)
+        .inspect_err(|_| shared.state().unmade(slot))
+}
+
+fn plan(shared: &Shared, kind: Kind, urgency: Urgency) -> Result<Slot, NetworkError> {
+    let deadline = Instant::now() + ADDRESS_PATIENCE;
     let mut state = shared.state();
     loop {
-        match state.next_work() {
-            Work::Stop => return None,
-            Work::Build {
-                kind,
-                somebody_waits: true,
-            } => return Some((kind, true)),
-            Work::Build { kind, .. } => {
-                let left = background_from.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Some((kind, false));
-                }
-                state = shared.wait(state, Some(left));
-            }
-            Work::Nothing => state = shared.wait(state, None),
+        if let Some(slot) = state.plan(kind, |number| link_is_gone(&shared.config, number)) {
+            return Ok(slot);
         }
+        if urgency != Urgency::Now || !state.awaits_addresses() || Instant::now() >= deadline {
+            return Err(NetworkError::NoAddress {
+                cidr: shared.config.pod_cidr,
+                in_use: state.addresses_in_use(),
+            });
+        }
+        state = shared.wait(state, Some(ADDRESS_POLL));
+    }
+}
+
+/// Blocks until there is something to make. `None`: stop.
+fn wait_for_work(shared: &Shared, background_from: Instant) -> Option<(Kind, Urgency)> {
+    let mut state = shared.state();
+    loop {
+        let (kind, urgency) = match state.next_work() {
+            Work::Stop => return None,
+            Work::Nothing => {
+                state = shared.wait(state, None);
+                continue;
+            }
+            Work::Build { kind, urgency } => (kind, urgency),
+        };
+        let from = match urgency {
+            Urgency::Now => return Some((kind, urgency)),
+            Urgency::Soon => background_from,
+            Urgency::Whenever => background_from.max(shared.last_pod() + QUIET),
+        };
+        let left = from.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Some((kind, urgency));
+        }
+        state = shared.wait(state, Some(left));
     }
 }
 

@@ -6,6 +6,7 @@ use pod_model::{AdmittedPod, Reason};
 use std::fs::File;
 use std::io::Read;
 use std::net::IpAddr;
+use std::path::Path;
 
 const MAX_NAMESERVERS: usize = 3;
 const MAX_SEARCHES: usize = 32;
@@ -29,12 +30,28 @@ struct Dns {
     options: Vec<String>,
 }
 
+/// The usual path, and what systemd-resolved puts behind it: a stub that only the machine itself can ask, and the real servers.
+const USUAL: &str = "/etc/resolv.conf";
+const STUB: &str = "127.0.0.53";
+const BEHIND_STUB: &str = "/run/systemd/resolve/resolv.conf";
+
 /// The node's own file, as pods with the policy Default see it. No path is no file.
+///
+/// Where [`NodeDns::resolv_conf`] is the usual path and names only the stub of systemd-resolved, which no pod can reach, the file with
+/// the real servers is read instead; kubeadm tells the kubelet to do the same.
 pub fn read_host(dns: &NodeDns) -> Result<String, NetworkError> {
     let path = &dns.resolv_conf;
     if path.as_os_str().is_empty() {
         return Ok(String::new());
     }
+    let text = read(path)?;
+    if path == Path::new(USUAL) && parse(&text).servers == [STUB] {
+        return Ok(read(Path::new(BEHIND_STUB)).unwrap_or(text));
+    }
+    Ok(text)
+}
+
+fn read(path: &Path) -> Result<String, NetworkError> {
     let mut text = String::new();
     File::open(path)
         .and_then(|file| file.take(MAX_HOST_FILE).read_to_string(&mut text))

@@ -58,10 +58,20 @@ pub(crate) enum Begun {
     Wait(oneshot::Receiver<Delivery>),
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    /// A pod waits for it.
+    Now,
+    /// Less than half of the pool is left.
+    Soon,
+    /// When nobody else needs the processor.
+    Whenever,
+}
+
 /// What the builder is to do next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Work {
-    Build { kind: Kind, somebody_waits: bool },
+    Build { kind: Kind, urgency: Urgency },
     Nothing,
     Stop,
 }
@@ -173,13 +183,18 @@ impl State {
         if let Some(waiter) = self.waiters.front() {
             return Work::Build {
                 kind: waiter.kind,
-                somebody_waits: true,
+                urgency: Urgency::Now,
             };
         }
         if self.ready.len() < self.pool_size {
+            let is_low = self.ready.len() * 2 < self.pool_size;
             return Work::Build {
                 kind: Kind::Routed,
-                somebody_waits: false,
+                urgency: if is_low {
+                    Urgency::Soon
+                } else {
+                    Urgency::Whenever
+                },
             };
         }
         Work::Nothing
@@ -194,6 +209,11 @@ impl State {
         let number = self.next_number;
         self.next_number = self.next_number.wrapping_add(1);
         Some(Slot { number, address })
+    }
+
+    /// Some address will be free as soon as the kernel is done with its last owner.
+    pub(crate) fn awaits_addresses(&self) -> bool {
+        self.addresses.awaited() > 0
     }
 
     pub(crate) fn addresses_in_use(&self) -> usize {
@@ -273,3 +293,6 @@ impl State {
         self.ready.drain(..).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

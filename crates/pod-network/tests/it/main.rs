@@ -2,6 +2,7 @@
 
 mod firewall;
 mod host_ports;
+mod killed;
 mod lab;
 mod pods;
 mod recovery;

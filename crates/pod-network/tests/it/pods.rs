@@ -1,8 +1,8 @@
 //! Pods come, talk and go.
 
-use crate::lab::{inside, net, on_a_machine, spawn_inside, uid, until};
+use crate::lab::{inside, net, on_a_machine, run, spawn_inside, uid, until};
 use crate::talk::{greet, hear, refused};
-use pod_network::{Released, Want, open_namespaces};
+use pod_network::{HostPort, NetworkConfig, PodNetwork, Protocol, Released, Want, open_namespaces};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 
@@ -211,6 +211,96 @@ fn a_pod_that_binds_the_run_directory_gets_no_copies_of_the_pins() {
         .unwrap();
         assert_eq!(pins(), 5 * 3);
         nix::mount::umount2(copy.path(), nix::mount::MntFlags::MNT_DETACH).unwrap();
+        network.remove_everything().unwrap();
+    });
+}
+
+#[test]
+fn when_every_address_is_taken_it_is_said_and_a_released_one_is_waited_for() {
+    on_a_machine(async |lab| {
+        // .0 is the network, .1 the node, .7 the broadcast address: five are left
+        let config = NetworkConfig {
+            pod_cidr: "10.77.0.0/29".parse().unwrap(),
+            ..lab.config()
+        };
+        let network = PodNetwork::start(config).unwrap();
+        for n in 0..5 {
+            network
+                .acquire(&uid(&format!("p{n}")), Want::default())
+                .await
+                .unwrap();
+        }
+        let error = network
+            .acquire(&uid("p5"), Want::default())
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no address of the pod CIDR 10.77.0.0/29 is free: 5 are in use; stop pods or give the node a larger CIDR"
+        );
+        assert!(error.retry());
+        let freed = network.sandbox(&uid("p2")).unwrap().addresses;
+        network.release(&uid("p2")).await.unwrap();
+        let again = network.acquire(&uid("p5"), Want::default()).await.unwrap();
+        assert_eq!(again.addresses, freed);
+        network.remove_everything().unwrap();
+    });
+}
+
+#[test]
+fn nodes_with_different_networks_live_side_by_side_and_with_the_same_do_not() {
+    on_a_machine(async |lab| {
+        let node = |name: &str, cidr: &str| NetworkConfig {
+            run_dir: lab.run_dir.join(name),
+            pod_cidr: cidr.parse().unwrap(),
+            pool_size: 1,
+            node_hash: NetworkConfig::hash_of(name.as_ref()),
+        };
+        let one = PodNetwork::start(node("one", "10.77.0.0/16")).unwrap();
+        let two = PodNetwork::start(node("two", "10.78.0.0/16")).unwrap();
+        let error = PodNetwork::start(node("three", "10.77.0.0/17")).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("pod CIDR 10.77.0.0/17 belongs to another node on this machine"),
+            "{error}"
+        );
+        let port = Want {
+            host_ports: vec![HostPort::new(Protocol::Tcp, None, 8080, 80)],
+            ..Want::default()
+        };
+        let a = one.acquire(&uid("a"), port).await.unwrap();
+        let b = two.acquire(&uid("a"), Want::default()).await.unwrap();
+        let server = inside(&net(&a), || TcpListener::bind("0.0.0.0:80").unwrap());
+        let serving = std::thread::spawn(move || greet(&server));
+        assert_eq!(
+            inside(&net(&b), || hear("10.78.0.1:8080".parse().unwrap())),
+            "hello"
+        );
+        serving.join().unwrap();
+        one.remove_everything().unwrap();
+        let (_, errors) = two.sweep(&[uid("a")].into()).await;
+        assert!(
+            errors.is_empty() && std::fs::metadata(&b.ipc).is_ok(),
+            "the other is untouched"
+        );
+        two.remove_everything().unwrap();
+        until("no link is left", || lab.links().is_empty());
+    });
+}
+
+#[test]
+fn a_network_of_somebody_else_in_the_cidr_is_told() {
+    on_a_machine(async |lab| {
+        run("ip link add podman0 type veth peer name podman1");
+        run("ip address add 10.77.4.1/24 dev podman0");
+        let network = lab.start();
+        let told: Vec<String> = network.notices().iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0].starts_with("10.77.4.1/24 on podman0 overlaps with the pod CIDR"),
+            "{told:?}"
+        );
         network.remove_everything().unwrap();
     });
 }
