@@ -6,7 +6,7 @@
 
 use crate::config::NetworkConfig;
 use crate::error::NetworkError;
-use crate::network::Shared;
+use crate::shared::Shared;
 use crate::slot::{Slot, SlotMaker};
 use crate::state::{Kind, Urgency, Work};
 use nix::net::if_::if_nametoindex;

@@ -21,7 +21,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`hosts`], [`resolv_conf`], [`hostname`] | the files made for a pod; pure |
-//! | `network` | [`PodNetwork`]: acquire, release, sweep |
+//! | `network`, `shared` | [`PodNetwork`]: acquire, release, sweep; the halves of them that block |
 //! | `state` | who holds what, in memory; pure |
 //! | `addresses`, `ports` | which address is free the longest; who has which host port; pure |
 //! | `builder`, `slot`, `pins`, `links`, `rtnl` | making a slot, from the thread down to the message |
@@ -42,16 +42,21 @@ mod lease;
 mod links;
 mod network;
 mod node;
+mod notice;
 mod pins;
 mod ports;
 mod recover;
 pub mod resolv_conf;
 mod rtnl;
+mod sandbox;
+mod shared;
 mod slot;
 mod state;
 mod stats;
 
 pub use config::{Cidr, CidrError, HostPort, NetworkConfig, NodeDns, Protocol, Want};
 pub use error::NetworkError;
-pub use network::{Notice, PodNetwork, Released, Sandbox, SandboxNamespaces, open_namespaces};
+pub use network::{PodNetwork, Released};
+pub use notice::Notice;
+pub use sandbox::{Sandbox, SandboxNamespaces, open_namespaces};
 pub use stats::LinkStats;
