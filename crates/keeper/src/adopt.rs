@@ -14,9 +14,8 @@ use crate::say::{chain, say};
 use crate::{exit_slot, pid_file};
 use container_logs::Stream;
 use launch_plan::description::FdIndex;
-use linux_sys::pidfd::{Exit, pidfd_exit_info};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 impl Keeper {
     pub(crate) fn adopt(
@@ -92,7 +91,6 @@ impl Keeper {
             say(&chain(&e));
             None
         });
-        let held = pidfd.is_some();
         let live = pidfd.or_else(|| identify(&process));
         let number = self.next_number();
         let null = || {
@@ -127,15 +125,7 @@ impl Keeper {
         if wanted.shares_pids {
             self.find_pod(&wanted);
         }
-        let ended = match (&recorded, is_gone) {
-            (Some(_), _) => None,
-            (None, true) => Some(Ended::Unknown),
-            // a process collected already is told apart from one that waits to be
-            (None, false) if held => {
-                pidfd_exit_info(pidfd.as_fd()).map(|s| Ended::Known(Exit::from_wait_status(s)))
-            }
-            (None, false) => None,
-        };
+        let ended = (recorded.is_none() && is_gone).then_some(Ended::Unknown);
         let is_recorded = recorded.is_some();
         let phase = recorded.map_or(Phase::Running, Phase::Exited);
         let container = Container {

@@ -15,14 +15,17 @@ use crate::sessions::Session;
 use crate::start_up::Endowment;
 use crate::{KeeperConfig, KeeperError, exit_slot};
 use container_logs::Stream;
-use linux_sys::pidfd::{Exit, pidfd_exit_info, pidfd_has_ended, pidfd_reap};
+use linux_sys::pidfd::{Exit, pidfd_exit_info, pidfd_has_ended, pidfd_reap, pidfd_send_signal};
 use pod_model::{ContainerKey, ExitCause, ExitRecord, PodUid};
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// How often a process that another has to collect is looked at, and for how long.
+const RETRY_COLLECT: Duration = Duration::from_millis(10);
+const COLLECT_NANOS: u64 = 3_000_000_000;
 /// How often a full log disk is looked at again.
 const RETRY_LOGS: Duration = Duration::from_millis(200);
 /// How long after a launch freed memory is given back.
@@ -46,6 +49,8 @@ pub(crate) struct Keeper {
     pub(crate) is_ending: bool,
     pub(crate) wants_trim: bool,
     pub(crate) once: Once,
+    /// Containers whose process has ended and waits for its parent, which is not this keeper; and until when (`CLOCK_BOOTTIME`).
+    pub(crate) uncollected: Vec<(u64, u64)>,
 }
 
 impl Keeper {
@@ -79,6 +84,7 @@ impl Keeper {
             is_ending: false,
             wants_trim: true,
             once: Once::default(),
+            uncollected: vec![],
         })
     }
 
@@ -89,10 +95,12 @@ impl Keeper {
 
     pub(crate) fn run(&mut self) -> Result<(), KeeperError> {
         while !self.is_ending {
-            let timeout = match (self.logs.is_blocked(), self.wants_trim) {
-                (true, _) => Some(RETRY_LOGS),
-                (false, true) => Some(TRIM_AFTER),
-                (false, false) => None,
+            let timeout = if !self.uncollected.is_empty() {
+                Some(RETRY_COLLECT)
+            } else if self.logs.is_blocked() {
+                Some(RETRY_LOGS)
+            } else {
+                self.wants_trim.then_some(TRIM_AFTER)
             };
             let tokens = self
                 .poller
@@ -105,6 +113,7 @@ impl Keeper {
             for token in tokens {
                 self.handle(token);
             }
+            self.retry_collect();
             self.retry_logs();
             self.replace_when_quiet();
         }
@@ -228,12 +237,19 @@ impl Keeper {
     }
 
     /// The first process of a container is gone: collect it.
-    fn container_ended(&mut self, number: u64) {
-        let Some(container) = self.containers.get_mut(&number) else {
+    pub(crate) fn container_ended(&mut self, number: u64) {
+        let Some(container) = self.containers.get_mut(&number).filter(|c| c.is_live()) else {
             return;
         };
-        let Some(exit) = collect(container.pidfd.as_fd(), container.is_child) else {
-            return;
+        let exit = match collect(container.pidfd.as_fd(), container.is_child) {
+            Collected::Lives => return,
+            Collected::Waits => {
+                self.poller.forget(&container.pidfd);
+                let until = linux_sys::clock::boottime_nanos() + COLLECT_NANOS;
+                self.uncollected.push((number, until));
+                return;
+            }
+            Collected::Ended(exit) => exit,
         };
         self.poller.forget(&container.pidfd);
         if let Phase::Failed(failed) = &container.phase {
@@ -243,6 +259,21 @@ impl Keeper {
             return;
         }
         self.record_exit(number, exit);
+    }
+
+    /// The exit of an adopted process is told by the kernel when its parent has collected it. One that is never collected is unknown.
+    fn retry_collect(&mut self) {
+        let now = linux_sys::clock::boottime_nanos();
+        for (number, until) in std::mem::take(&mut self.uncollected) {
+            let Some(container) = self.containers.get(&number) else {
+                continue;
+            };
+            match collect(container.pidfd.as_fd(), container.is_child) {
+                Collected::Ended(exit) => self.record_exit(number, exit),
+                _ if now > until => self.record_exit(number, Ended::Unknown),
+                _ => self.uncollected.push((number, until)),
+            }
+        }
     }
 
     /// Writes an exit down, and tells everybody.
@@ -419,20 +450,34 @@ pub(crate) enum Ended {
     Unknown,
 }
 
-/// Collects a process; `None` while it lives.
-pub(crate) fn collect(pidfd: std::os::fd::BorrowedFd<'_>, is_child: bool) -> Option<Ended> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Collected {
+    Lives,
+    /// It has ended; its parent, another process, has not collected it yet.
+    Waits,
+    Ended(Ended),
+}
+
+/// Collects a process of ours, or asks how another's ended.
+pub(crate) fn collect(pidfd: BorrowedFd<'_>, is_child: bool) -> Collected {
     if is_child {
         match pidfd_reap(pidfd) {
-            Ok(Some(exit)) => return Some(Ended::Known(exit)),
-            Ok(None) => return None,
+            Ok(Some(exit)) => return Collected::Ended(Ended::Known(exit)),
+            Ok(None) => return Collected::Lives,
             // somebody else's after all
             Err(_) => {}
         }
     }
-    if !pidfd_has_ended(pidfd).ok()? {
-        return None;
+    if !pidfd_has_ended(pidfd).unwrap_or(true) {
+        return Collected::Lives;
     }
-    Some(pidfd_exit_info(pidfd).map_or(Ended::Unknown, |status| {
-        Ended::Known(Exit::from_wait_status(status))
-    }))
+    if let Some(status) = pidfd_exit_info(pidfd) {
+        return Collected::Ended(Ended::Known(Exit::from_wait_status(status)));
+    }
+    match pidfd_send_signal(pidfd, 0) {
+        // a zombie can be signalled
+        Ok(()) => Collected::Waits,
+        // the kernel cannot tell (before 6.15)
+        Err(_) => Collected::Ended(Ended::Unknown),
+    }
 }

@@ -3,7 +3,7 @@
 use crate::child::report::{self, Heard, Report};
 use crate::child::{self, SessionSetup, failed, refused};
 use crate::container::{Asked, Ready};
-use crate::keeper::{Ended, Keeper, collect};
+use crate::keeper::{Collected, Ended, Keeper, collect};
 use crate::pods::{self, now};
 use crate::poller::{Kind, Token};
 use crate::protocol::{
@@ -225,7 +225,7 @@ impl Keeper {
         let Some(session) = self.sessions.get(&number) else {
             return;
         };
-        let Some(ended) = collect(session.pidfd.as_fd(), true) else {
+        let Collected::Ended(ended) = collect(session.pidfd.as_fd(), true) else {
             return;
         };
         self.poller.forget(&session.pidfd);
