@@ -63,7 +63,7 @@ fn what_is_not_yaml_is_refused_with_its_place() {
             "2:7: mapping values are not allowed in this context",
         ),
         ("a: 'x", "1:4: unclosed quote"),
-        ("a: *nope", "1:4: alias references unknown anchor"),
+        ("a: *nope", "1:4: reference to unknown value"),
     ] {
         assert_eq!(value(text), error, "{text:?}");
     }
