@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: builds what is shipped (profile `dist`) and the measuring program (tests/bench), installs the peers, measures.
+//! `cargo xtask bench`: builds what is shipped (profile `dist`) and the measuring program (tests/bench, whose own speed is not measured),
+//! installs the peers, measures.
 
 use crate::packages;
 use crate::run::{cargo, is_root, run, target};
@@ -12,8 +13,8 @@ pub(crate) fn bench(json: Option<&Path>, only: &[String]) -> anyhow::Result<()> 
     packages::install(packages::FOR_TESTS)?;
     packages::install(packages::FOR_BENCH)?;
     run(cargo().args(["build", "--profile", "dist", "--package", "coracle"]))?;
-    run(cargo().args(["build", "--release", "--package", "node-bench"]))?;
-    let mut command = crate::run::program(target().join("release/node-bench"));
+    run(cargo().args(["build", "--package", "node-bench"]))?;
+    let mut command = crate::run::program(target().join("debug/node-bench"));
     command.env("CORACLE_BIN", target().join("dist/coracle"));
     if let Some(file) = json {
         command.arg("--json").arg(std::path::absolute(file)?);

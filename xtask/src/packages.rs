@@ -33,7 +33,13 @@ pub(crate) const FOR_VM: &[Package] = &[
 ];
 
 /// The peers that the benchmark measures beside coracle.
-pub(crate) const FOR_BENCH: &[Package] = &[package("crun", "crun"), package("podman", "podman")];
+pub(crate) const FOR_BENCH: &[Package] = &[
+    package("crun", "crun"),
+    package("podman", "podman"),
+    // The first process of podman's pods.
+    package("catatonit", "catatonit"),
+    package("e2fsprogs", "mkfs.ext4"),
+];
 
 /// Installs those of `packages` whose program is missing.
 pub(crate) fn install(packages: &[Package]) -> anyhow::Result<()> {

@@ -1,0 +1,171 @@
+//! What a node costs: empty, and with 110 pods.
+
+use crate::bed::{Bed, Start, sleeper};
+use crate::row::Row;
+use anyhow::Context;
+use node_tests::process;
+use std::fs;
+use std::time::{Duration, Instant};
+
+const PODS: usize = 110;
+
+pub(crate) fn a_full_node() -> anyhow::Result<Vec<Row>> {
+    let bed = Bed::new("")?;
+    // One pod comes and goes: the keeper is there, and what is allocated once is.
+    bed.node.apply(&sleeper("first"));
+    bed.wait("the first pod", Duration::from_millis(50), |pods| {
+        Bed::running(pods) == 1
+    })?;
+    bed.node.remove_manifest("first");
+    bed.wait("it to go", Duration::from_millis(50), <[_]>::is_empty)?;
+    std::thread::sleep(Duration::from_secs(3));
+
+    let rss_empty = rss(&bed)?;
+    let cost_empty = everything(&bed)?;
+    for number in 0..PODS {
+        bed.node.apply(&sleeper(&format!("b{number}")));
+    }
+    bed.wait("110 pods", Duration::from_millis(250), |pods| {
+        Bed::running(pods) == PODS
+    })?;
+    let starts: Vec<Start> = (0..PODS)
+        .map(|number| bed.start_of(&format!("b{number}")))
+        .collect::<anyhow::Result<_>>()?;
+    let first = starts
+        .iter()
+        .map(|start| start.seen)
+        .fold(f64::INFINITY, f64::min);
+    let last = starts.iter().map(|start| start.started).fold(0.0, f64::max);
+    std::thread::sleep(Duration::from_secs(3));
+
+    let rss_full = rss(&bed)?;
+    let keeper = keeper_private(&bed)?;
+    let cost_full = everything(&bed)?;
+    let idle = idle_cpu(&bed, Duration::from_secs(20))?;
+    #[allow(clippy::cast_precision_loss, reason = "a hundred")]
+    let per_pod = (cost_full - cost_empty) / PODS as f64;
+    Ok(vec![
+        Row::new(
+            "burst_110",
+            vec![last - first],
+            "110 manifests written in one go; first seen to last executed, from the timelines",
+        ),
+        Row::new(
+            "rss_agent_0",
+            vec![rss_empty],
+            "VmRSS of the agent, no pod, after one came and went",
+        ),
+        Row::new(
+            "rss_agent_110",
+            vec![rss_full],
+            "VmRSS of the agent, 110 pods",
+        ),
+        Row::new(
+            "keeper_private_110",
+            vec![keeper],
+            "Private_Clean + Private_Dirty of the keeper, 110 pods",
+        ),
+        Row::new(
+            "pod_cost",
+            vec![per_pod],
+            "difference between 0 and 110 pods of slab, stacks, page tables, percpu and all processes' PSS (the pod's own too), per pod",
+        ),
+        Row::new(
+            "idle_cpu_110",
+            vec![idle],
+            "CPU time of agent and keeper over 20 s, nothing asked",
+        ),
+    ])
+}
+
+pub(crate) fn binary() -> anyhow::Result<Vec<Row>> {
+    let file = node_tests::node::binary();
+    let bytes = fs::metadata(file)
+        .with_context(|| format!("{}", file.display()))?
+        .len();
+    Ok(vec![Row::new(
+        "binary",
+        vec![megabytes(bytes)],
+        "the file, stripped (profile dist)",
+    )])
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a megabyte has six digits")]
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1_000_000.0
+}
+
+fn rss(bed: &Bed) -> anyhow::Result<f64> {
+    let pid = bed.node.agent_pid().context("no agent")?;
+    let text = process::status(pid, "VmRSS").context("no VmRSS")?;
+    Ok(megabytes(kilobytes(&text) * 1024))
+}
+
+fn kilobytes(text: &str) -> u64 {
+    text.split_whitespace()
+        .next()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(0)
+}
+
+/// The sum of fields of `/proc/PID/smaps_rollup`, in kB.
+fn rollup(pid: i32, fields: &[&str]) -> u64 {
+    fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .filter(|(name, _)| fields.contains(name))
+        .map(|(_, value)| kilobytes(value))
+        .sum()
+}
+
+fn keeper_private(bed: &Bed) -> anyhow::Result<f64> {
+    let pid = bed.node.keeper_pid().context("no keeper")?;
+    Ok(megabytes(
+        rollup(pid, &["Private_Clean", "Private_Dirty"]) * 1024,
+    ))
+}
+
+/// Kernel memory of the machine and proportional memory of the node's processes, in MB, caches dropped first.
+fn everything(bed: &Bed) -> anyhow::Result<f64> {
+    bed.node.sandbox.say("sync", &[]);
+    fs::write("/proc/sys/vm/drop_caches", "3").context("drop caches")?;
+    let kernel: u64 = fs::read_to_string("/proc/meminfo")?
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .filter(|(name, _)| ["Slab", "KernelStack", "PageTables", "Percpu"].contains(name))
+        .map(|(_, value)| kilobytes(value))
+        .sum();
+    let user: u64 = bed
+        .node
+        .processes()
+        .iter()
+        .map(|pid| rollup(*pid, &["Pss"]))
+        .sum();
+    Ok(megabytes((kernel + user) * 1024))
+}
+
+/// Percent of one core.
+fn idle_cpu(bed: &Bed, time: Duration) -> anyhow::Result<f64> {
+    let pids = [
+        bed.node.agent_pid().context("no agent")?,
+        bed.node.keeper_pid().context("no keeper")?,
+    ];
+    let spent = || -> u64 { pids.iter().map(|pid| cpu_ns(*pid)).sum() };
+    let (begin, before) = (Instant::now(), spent());
+    std::thread::sleep(time);
+    let used = Duration::from_nanos(spent() - before);
+    Ok(100.0 * used.as_secs_f64() / begin.elapsed().as_secs_f64())
+}
+
+/// CPU time of all threads, from the scheduler: ticks are too coarse for a figure this small.
+fn cpu_ns(pid: i32) -> u64 {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return 0;
+    };
+    threads
+        .flatten()
+        .filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok())
+        .filter_map(|text| text.split_whitespace().next()?.parse::<u64>().ok())
+        .sum()
+}
