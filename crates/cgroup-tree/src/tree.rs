@@ -275,14 +275,18 @@ impl CgroupTree {
 
     /// The pod's cgroup relative to the root, wherever it is: the tier is not part of what callers remember.
     pub(crate) fn locate_pod(&self, uid: &PodUid) -> Result<PathBuf, CgroupError> {
-        names::TIERS
-            .into_iter()
-            .map(|qos| names::pod(uid, qos))
-            .find(|relative| {
-                self.hierarchies
-                    .iter()
-                    .any(|h| h.base.join(relative).is_dir())
-            })
+        let relative = |qos| names::pod(uid, qos);
+        let in_anchor = |relative: &PathBuf| self.anchor().base.join(relative).is_dir();
+        let in_any = |relative: &PathBuf| {
+            self.hierarchies
+                .iter()
+                .any(|h| h.base.join(relative).is_dir())
+        };
+        let mut tiers = names::TIERS.into_iter().map(relative);
+        tiers
+            .find(in_anchor)
+            // half made, or half removed
+            .or_else(|| names::TIERS.into_iter().map(relative).find(in_any))
             .ok_or_else(|| CgroupError::Gone {
                 path: self
                     .anchor()
@@ -407,3 +411,6 @@ fn v2_hierarchy(mount: &Path, root: &str) -> Result<Hierarchy, String> {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests;

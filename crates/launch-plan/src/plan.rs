@@ -250,5 +250,4 @@ fn devices(security: &Security<'_>, node: &NodeFacts) -> Vec<Device> {
 }
 
 #[cfg(test)]
-#[path = "plan_tests.rs"]
 mod tests;

@@ -278,5 +278,4 @@ fn group_entries(file: &[u8]) -> impl Iterator<Item = GroupEntry<'_>> {
 }
 
 #[cfg(test)]
-#[path = "user_tests.rs"]
 mod tests;

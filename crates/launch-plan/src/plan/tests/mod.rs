@@ -1,3 +1,5 @@
+//! Whole plans: what an ordinary container gets, and what the fields of a pod change.
+
 use super::*;
 use crate::description::{CgroupPlacement, ContainerFiles, FdIndex, Mount, MountKind, Propagation};
 use crate::exec::{ExecRequest, exec_plan};
@@ -8,10 +10,12 @@ use crate::fds::{BindSource, PodFile};
 use crate::security::SeccompSource;
 use crate::tenant::FromTenant;
 use k8s_openapi::api::core::v1::Pod;
-use pod_model::{Attempt, ContainerName, FailureReason};
-use proptest::prelude::*;
+use pod_model::{Attempt, ContainerName};
 use serde_json::{Value, json};
 use std::error::Error;
+
+mod never;
+mod refused;
 
 type Answer = Result<(), Box<dyn Error>>;
 
@@ -122,28 +126,6 @@ fn planned(pod: &AdmittedPod, world: &World) -> Result<Planned, Box<dyn Error>> 
 /// The plan of a container with these fields.
 fn of(container: Value) -> Result<Planned, Box<dyn Error>> {
     planned(&pod(container, json!({}))?, &world())
-}
-
-/// The error and its reason.
-fn refused(
-    container: Value,
-    spec: Value,
-    world: &World,
-) -> Result<(FailureReason, String), Box<dyn Error>> {
-    let pod = pod(container, spec)?;
-    let error = plan(&PlanInput {
-        pod: &pod,
-        container: &ContainerName::new("c")?,
-        attempt: Attempt(2),
-        image: &world.image,
-        node: &world.node,
-        sandbox: &world.sandbox,
-        host: &world.host,
-    })
-    .err()
-    .ok_or("it was not refused")?;
-    let failure = error.failure();
-    Ok((failure.reason, failure.message))
 }
 
 fn targets(planned: &Planned) -> Vec<&str> {
@@ -352,216 +334,6 @@ fn variables_refer_to_the_pod_the_node_and_each_other() -> Answer {
 }
 
 #[test]
-fn bad_input_is_refused_with_a_kubelets_reason() -> Answer {
-    use FailureReason::{CreateContainerConfigError, CreateContainerError, RunContainerError};
-    let w = world();
-    let env = |e: Value| json!({"env": [e]});
-    let mounted = |m: Value| json!({"volumeMounts": [m]});
-    for (container, reason, part) in [
-        (
-            env(json!({"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "spec.nope"}}})),
-            CreateContainerConfigError,
-            "unsupported fieldPath: spec.nope",
-        ),
-        (
-            env(
-                json!({"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "containerName": "zz"}}}),
-            ),
-            CreateContainerConfigError,
-            "container zz not found",
-        ),
-        (
-            env(json!({"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}})),
-            CreateContainerConfigError,
-            "\"A\"",
-        ),
-        (
-            env(json!({"name": "A", "value": "x\0y"})),
-            CreateContainerConfigError,
-            "NUL",
-        ),
-        (
-            env(json!({"name": "A=B", "value": "x"})),
-            CreateContainerConfigError,
-            "'='",
-        ),
-        (
-            env(json!({"name": "HOME", "value": "/root\nroot::0:0"})),
-            CreateContainerConfigError,
-            "HOME",
-        ),
-        (
-            json!({"workingDir": "/proc/self/fd/8"}),
-            RunContainerError,
-            "/proc/self/fd/8",
-        ),
-        (json!({"workingDir": "here"}), RunContainerError, "absolute"),
-        (json!({"command": [""]}), RunContainerError, "empty"),
-        (
-            json!({"command": ["/x", "y".repeat(3 << 20)]}),
-            CreateContainerError,
-            "bytes",
-        ),
-        (
-            json!({"securityContext": {"capabilities": {"add": ["NET_ADNIM"]}}}),
-            CreateContainerError,
-            "NET_ADNIM",
-        ),
-        (
-            json!({"securityContext": {"seccompProfile": {"type": "Localhost"}}}),
-            CreateContainerError,
-            "localhostProfile",
-        ),
-        (
-            json!({"securityContext": {"seccompProfile": {"type": "Localhost", "localhostProfile": "../x"}}}),
-            CreateContainerError,
-            "'..'",
-        ),
-        (
-            json!({"securityContext": {"seccompProfile": {"type": "Localhost", "localhostProfile": "/x"}}}),
-            CreateContainerError,
-            "relative",
-        ),
-        (
-            json!({"securityContext": {"seccompProfile": {"type": "None"}}}),
-            CreateContainerError,
-            "None",
-        ),
-        (
-            json!({"securityContext": {"procMount": "Unmasked"}}),
-            CreateContainerConfigError,
-            "Unmasked",
-        ),
-        (
-            json!({"securityContext": {"runAsUser": -1}}),
-            CreateContainerConfigError,
-            "runAsUser -1",
-        ),
-        (
-            mounted(json!({"name": "nope", "mountPath": "/x"})),
-            CreateContainerConfigError,
-            "nope",
-        ),
-        (
-            mounted(json!({"name": "data", "mountPath": "/"})),
-            CreateContainerError,
-            "root directory",
-        ),
-        (
-            mounted(json!({"name": "data", "mountPath": "/x/../proc/sys"})),
-            CreateContainerError,
-            "inside /proc",
-        ),
-        (
-            mounted(json!({"name": "data", "mountPath": "/proc"})),
-            CreateContainerError,
-            "inside /proc",
-        ),
-        (
-            mounted(json!({"name": "data", "mountPath": "/x", "subPath": "a/../b"})),
-            CreateContainerConfigError,
-            "must not contain '..'",
-        ),
-        (
-            mounted(json!({"name": "data", "mountPath": "/x", "subPath": "/a"})),
-            CreateContainerConfigError,
-            "absolute",
-        ),
-        (
-            mounted(json!({"name": "data", "mountPath": "/x", "subPathExpr": "$(NOBODY)/a"})),
-            CreateContainerConfigError,
-            "NOBODY",
-        ),
-        (
-            mounted(json!({"name": "data", "mountPath": "/x", "recursiveReadOnly": "Enabled"})),
-            CreateContainerError,
-            "readOnly",
-        ),
-        (
-            mounted(json!({"name": "data", "mountPath": "/x", "mountPropagation": "Both"})),
-            CreateContainerError,
-            "Both",
-        ),
-    ] {
-        let (got, message) = refused(container, json!({}), &w)?;
-        assert!(message.contains(part), "{message:?} does not say {part:?}");
-        assert!(!message.contains('\n'), "{message:?} is more than a line");
-        assert_eq!(got, reason, "{message}");
-    }
-    Ok(())
-}
-
-#[test]
-fn a_bad_image_is_refused_with_a_kubelets_reason() -> Answer {
-    use FailureReason::{CreateContainerConfigError, CreateContainerError, RunContainerError};
-    let strings = |l: &[&str]| l.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-    for (config, reason, part) in [
-        (
-            ImageConfig {
-                entrypoint: strings(&["/a"]),
-                env: strings(&["NOVALUE"]),
-                ..ImageConfig::default()
-            },
-            CreateContainerConfigError,
-            "NOVALUE",
-        ),
-        (
-            ImageConfig {
-                entrypoint: strings(&["/a"]),
-                env: strings(&["=x"]),
-                ..ImageConfig::default()
-            },
-            CreateContainerConfigError,
-            "=x",
-        ),
-        (
-            ImageConfig {
-                entrypoint: strings(&["/a"]),
-                user: "ghost".to_owned(),
-                ..ImageConfig::default()
-            },
-            CreateContainerConfigError,
-            "ghost",
-        ),
-        (
-            ImageConfig {
-                entrypoint: strings(&["/a"]),
-                user: "4294967296".to_owned(),
-                ..ImageConfig::default()
-            },
-            CreateContainerConfigError,
-            "4294967296",
-        ),
-        (
-            ImageConfig {
-                entrypoint: strings(&["/a"]),
-                working_dir: "/proc/self/fd/3".to_owned(),
-                ..ImageConfig::default()
-            },
-            RunContainerError,
-            "/proc",
-        ),
-        (
-            ImageConfig::default(),
-            CreateContainerError,
-            "no command specified",
-        ),
-    ] {
-        let world = World {
-            image: ImageFacts {
-                config: FromTenant::new(config),
-                ..world().image
-            },
-            ..world()
-        };
-        let (got, message) = refused(json!({}), json!({}), &world)?;
-        assert!(message.contains(part), "{message:?} does not say {part:?}");
-        assert_eq!(got, reason, "{message}");
-    }
-    Ok(())
-}
-
-#[test]
 fn volumes_take_their_places_in_the_right_order() -> Answer {
     let container = json!({
         "securityContext": {"readOnlyRootFilesystem": true},
@@ -723,58 +495,4 @@ fn an_exec_session_is_the_container_with_another_command() -> Answer {
     assert!(matches!(exec.fds[..], [FdSource::Seccomp { .. }]));
     assert_eq!(exec_plan(&planned, request(&[])), Err(PlanError::NoCommand));
     Ok(())
-}
-
-proptest! {
-    #[test]
-    fn no_label_and_no_annotation_changes_the_plan(
-        notes in prop::collection::btree_map("[a-z./-]{1,40}", ".{0,60}", 0..20),
-        labels in prop::collection::btree_map("[a-z./-]{1,40}", "[a-zA-Z0-9._-]{0,60}", 0..20),
-    ) {
-        let known = [
-            "container.seccomp.security.alpha.kubernetes.io/c", "seccomp.security.alpha.kubernetes.io/pod",
-            "container.apparmor.security.beta.kubernetes.io/c", "io.kubernetes.cri-o.Devices", "run.oci.handler",
-            "io.containers.capabilities", "cdi.k8s.io/x", "io.kubernetes.cri.untrusted-workload",
-        ];
-        let bare = pod(json!({}), json!({})).map_err(|e| TestCaseError::fail(e.to_string()))?;
-        let mut noted = bare.pod().clone();
-        let mut notes = notes;
-        for name in known {
-            notes.insert(name.to_owned(), "unconfined".to_owned());
-        }
-        noted.metadata.annotations = Some(notes);
-        noted.metadata.labels = Some(labels);
-        let noted = AdmittedPod::from_validated(noted, bare.qos()).map_err(|e| TestCaseError::fail(e.to_string()))?;
-        let world = world();
-        let plan_of = |p: &AdmittedPod| planned(p, &world).map_err(|e| TestCaseError::fail(e.to_string()));
-        prop_assert_eq!(plan_of(&bare)?, plan_of(&noted)?);
-    }
-
-    #[test]
-    fn an_images_labels_never_reach_the_plan(
-        labels in prop::collection::hash_map("[a-z./-]{1,40}", ".{0,60}", 0..20),
-    ) {
-        let of = |labels: Value| -> Result<FromTenant<ImageConfig>, TestCaseError> {
-            let config: oci_spec::image::Config = serde_json::from_value(json!({
-                "Entrypoint": ["/a"], "Env": ["A=b"], "User": "1000", "WorkingDir": "/w", "StopSignal": "SIGQUIT",
-                "Labels": labels, "Volumes": {"/../../etc": {}}, "ExposedPorts": {"80/tcp": {}},
-            })).map_err(|e| TestCaseError::fail(e.to_string()))?;
-            Ok(ImageConfig::from_oci(&config))
-        };
-        prop_assert_eq!(of(json!(labels))?, of(json!({}))?);
-    }
-
-    #[test]
-    fn any_user_files_and_any_user_are_answered(
-        user in ".{0,40}", passwd in prop::collection::vec(any::<u8>(), 0..400), group in prop::collection::vec(any::<u8>(), 0..400),
-    ) {
-        let mut world = world();
-        world.image.config = FromTenant::new(ImageConfig { entrypoint: vec!["/a".to_owned()], user, ..ImageConfig::default() });
-        world.image.passwd = Some(FromTenant::new(passwd));
-        world.image.group = Some(FromTenant::new(group));
-        let pod = pod(json!({}), json!({})).map_err(|e| TestCaseError::fail(e.to_string()))?;
-        if let Ok(plan) = planned(&pod, &world) {
-            prop_assert!(plan.description.process.uid <= 2_147_483_647);
-        }
-    }
 }
