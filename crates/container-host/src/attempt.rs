@@ -1,6 +1,7 @@
 //! The directories of one attempt: made before the launch, found after a restart, removed with the attempt.
 
 use crate::paths::HostPaths;
+use keeper::protocol::Process;
 use launch_plan::Planned;
 use pod_model::{ContainerKey, PodUid};
 use serde::{Deserialize, Serialize};
@@ -74,8 +75,8 @@ pub(crate) struct Found {
     pub(crate) key: ContainerKey,
     /// `None`: cut off before the launch, or unreadable.
     pub(crate) launch: Option<Launch>,
-    /// Pid and start time in ticks, written by the keeper right after the clone.
-    pub(crate) process: Option<(u32, u64)>,
+    /// Written by the keeper right after the clone.
+    pub(crate) process: Option<Process>,
 }
 
 /// All attempts that have a run directory.
@@ -98,9 +99,7 @@ pub(crate) fn find_all(paths: &HostPaths) -> io::Result<Vec<Found>> {
                     None
                 }
             };
-            let process = fs::read_to_string(run.join("pid"))
-                .ok()
-                .and_then(|text| parse_process(&text));
+            let process = keeper::pid_file::read(&run);
             found.push(Found {
                 key,
                 launch,
@@ -109,11 +108,6 @@ pub(crate) fn find_all(paths: &HostPaths) -> io::Result<Vec<Found>> {
         }
     }
     Ok(found)
-}
-
-fn parse_process(text: &str) -> Option<(u32, u64)> {
-    let (pid, ticks) = text.trim_end().split_once(' ')?;
-    Some((pid.parse().ok()?, ticks.parse().ok()?))
 }
 
 pub(crate) fn list(dir: &Path) -> io::Result<Vec<String>> {

@@ -189,7 +189,7 @@ impl ContainerHost {
                 pidfd: None,
                 terminal: None,
                 shares_pids: description.namespaces.pid == PidNamespace::Pod,
-                started_at: None,
+                started_at: found.process.map(|process| process.started_at),
             };
             self.shared.table.with_living(|key, known| {
                 if *key == found.key {
@@ -200,7 +200,6 @@ impl ContainerHost {
                     };
                     adopt.pidfd = give(known.pidfd.as_deref());
                     adopt.terminal = give(known.held.terminal.as_ref());
-                    adopt.started_at = known.process.map(|(_, at)| at);
                 }
             });
             containers.push(adopt);
@@ -222,7 +221,6 @@ impl ContainerHost {
 
     async fn take_adopted(&self, found: Found, adoption: Adoption) {
         let key = found.key.clone();
-        let (pid, ticks) = found.process.unwrap_or_default();
         let is_known = self.shared.table.knows(&key);
         match adoption {
             Adoption::Running { process } => {
@@ -239,26 +237,27 @@ impl ContainerHost {
             }
             Adoption::Exited { exit } => {
                 if !is_known {
-                    let started = Now {
-                        mono: MonoTime::default(),
-                        wall: exit.started_at,
-                    };
-                    self.shared
-                        .table
-                        .found(&key, self.known(found, Some((pid, started)), ticks));
+                    self.shared.table.found(&key, self.known_by_file(found));
                 }
                 self.exited(key, exit).await;
             }
             Adoption::Failed { message } => {
                 tracing::warn!(container = %key, "it ended and nobody saw how: {message}");
                 if !is_known {
-                    self.shared
-                        .table
-                        .found(&key, self.known(found, Some((pid, Now::default())), ticks));
+                    self.shared.table.found(&key, self.known_by_file(found));
                 }
                 self.exited(key, unknown_exit()).await;
             }
         }
+    }
+
+    /// One that has ended: what is known of its process is what was written of it.
+    fn known_by_file(&self, found: Found) -> Known {
+        let process = found
+            .process
+            .map(|process| (process.pid, process.started_at));
+        let ticks = found.process.map_or(0, |process| process.start_ticks);
+        self.known(found, process, ticks)
     }
 
     async fn hear(&self, event: Event) {

@@ -47,6 +47,9 @@ pub(crate) fn run(mut config: NodeConfig) -> Result<()> {
         bail!("coracle run makes namespaces and cgroups: run it as root");
     }
     let _alone = boot::lock(&[&config.run_dir, &config.root])?;
+    if boot::notice_boot(&config.run_dir)? == boot::Boot::New {
+        boot::drop_container_layers(&config.root)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .max_blocking_threads(BLOCKING_THREADS)
@@ -190,9 +193,6 @@ struct Built {
 /// Everything that needs the machine, in the order in which one needs the other.
 fn build(config: &NodeConfig) -> Result<Built> {
     let mut notes = Vec::new();
-    if boot::notice_boot(&config.run_dir)? == boot::Boot::New {
-        boot::drop_container_layers(&config.root)?;
-    }
     let node_name = if config.node_name.is_empty() {
         facts::host_name()
     } else {
