@@ -1,4 +1,4 @@
-//! What the node says of a pod: the JSON of `coracle get pods -o json`, read by name.
+//! What the node says of a pod, read by name.
 
 use serde_json::Value;
 

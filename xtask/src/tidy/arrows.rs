@@ -63,6 +63,8 @@ const TABLE: &[Row] = &[
     row("node-server", Edge, &["container-logs"]),
     row("pod-worker", Edge, &[]),
     row("node-config", Edge, &[]),
+    // The other end of the private socket.
+    row("node-client", Edge, &["node-server"]),
     row("coracle", Top, &[]),
     row("telemetry", Any, &[]),
     row("located-yaml", Any, &[]),

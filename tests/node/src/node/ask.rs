@@ -64,9 +64,10 @@ impl Node {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{words:?}: {error}: {text}"))
     }
 
+    /// As `/pods` has them: no process is started to ask.
     #[track_caller]
     pub fn pods(&self) -> Vec<PodView> {
-        let list = self.json(&["get", "pods", "-A", "-o", "json"]);
+        let list = self.http("/pods").json().expect("JSON");
         let items = list["items"].as_array().cloned().unwrap_or_default();
         items.into_iter().map(|value| PodView { value }).collect()
     }
