@@ -14,6 +14,8 @@ pub(crate) struct Addresses {
     used: BTreeSet<Ipv4Addr>,
     /// With the slot that had it: its link may still be there.
     freed: VecDeque<(Ipv4Addr, u32)>,
+    /// The addresses of `freed`.
+    resting: BTreeSet<Ipv4Addr>,
 }
 
 impl Addresses {
@@ -30,6 +32,7 @@ impl Addresses {
             fresh: last - first + 1,
             used,
             freed: VecDeque::new(),
+            resting: BTreeSet::new(),
         }
     }
 
@@ -44,12 +47,13 @@ impl Addresses {
                 self.cursor + 1
             };
             self.fresh -= 1;
-            if !self.freed.iter().any(|(a, _)| *a == address) && self.used.insert(address) {
+            if !self.resting.contains(&address) && self.used.insert(address) {
                 return Some(address);
             }
         }
         let at = self.freed.iter().position(|(_, slot)| gone(*slot))?;
         let (address, _) = self.freed.remove(at)?;
+        self.resting.remove(&address);
         self.used.insert(address);
         Some(address)
     }
@@ -58,6 +62,7 @@ impl Addresses {
     pub(crate) fn free(&mut self, address: Ipv4Addr, slot: u32) {
         if self.used.remove(&address) && self.cidr.contains(address) {
             self.freed.push_back((address, slot));
+            self.resting.insert(address);
         }
     }
 

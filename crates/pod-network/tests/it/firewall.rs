@@ -3,6 +3,7 @@
 use crate::lab::{Outside, inside, net, on_a_machine, run, uid, until};
 use crate::talk::{greet, hear};
 use pod_network::{HostPort, Protocol, Want};
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 
 /// Packets that the two rules of the guard dropped: to loopback, and from a foreign address.
@@ -229,6 +230,75 @@ fn nft_reads_the_table_as_it_is_meant() {
 }
 "#;
         assert_eq!(text, expected);
+        network.remove_everything().unwrap();
+    });
+}
+
+/// A table that belongs to another process: the kernel refuses to let us have one of that name, as it would without nf_tables.
+struct Occupied(std::process::Child);
+
+impl Occupied {
+    fn new() -> Self {
+        let mut nft = std::process::Command::new("nft")
+            .arg("-i")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let stdin = nft.stdin.as_mut().unwrap();
+        writeln!(stdin, "add table ip coracle_beef {{ flags owner; }}").unwrap();
+        stdin.flush().unwrap();
+        let occupied = Self(nft);
+        until("the table is taken", || {
+            run("nft list tables").contains("coracle_beef")
+        });
+        occupied
+    }
+}
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn without_a_packet_filter_pods_work_and_host_ports_fail_with_a_reason() {
+    on_a_machine(async |lab| {
+        let occupied = Occupied::new();
+        let network = lab.start();
+        let told: Vec<String> = network.notices().iter().map(ToString::to_string).collect();
+        assert!(
+            told.len() == 1 && told[0].starts_with("the kernel has no nf_tables with NAT"),
+            "{told:?}"
+        );
+        let a = network.acquire(&uid("a"), Want::default()).await.unwrap();
+        let address = a.addresses[0];
+        let server = inside(&net(&a), move || TcpListener::bind((address, 80)).unwrap());
+        let serving = std::thread::spawn(move || greet(&server));
+        assert_eq!(hear((address, 80).into()), "hello");
+        serving.join().unwrap();
+
+        let want = Want {
+            host_ports: vec![HostPort::new(Protocol::Tcp, None, 8080, 80)],
+            ..Want::default()
+        };
+        let error = network.acquire(&uid("b"), want.clone()).await.unwrap_err();
+        assert!(
+            error.to_string().starts_with(
+                "host ports need nf_tables with NAT in the kernel, which refused it: "
+            ),
+            "{error}"
+        );
+        assert!(network.sandbox(&uid("b")).is_none() && !lab.files("net").is_empty());
+
+        drop(occupied);
+        until("the table is free", || {
+            !run("nft list tables").contains("coracle_beef")
+        });
+        assert!(network.repair().await.unwrap());
+        network.acquire(&uid("b"), want).await.unwrap();
         network.remove_everything().unwrap();
     });
 }
