@@ -409,9 +409,9 @@ impl Keeper {
         if !self.logs.is_blocked()
             && let Some(number) = self.logs.waits_for().1
         {
-            match self.containers.get_mut(&number).map(|c| &mut c.log) {
-                Some(Log::Open(log)) => self.logs.retry_unfed(log),
-                _ => self.logs.drop_unfed(),
+            match self.containers.get_mut(&number) {
+                Some(container) => self.logs.retry_unfed(&container.files, &mut container.log),
+                None => self.logs.drop_unfed(),
             }
         }
         if self.logs.is_blocked() {

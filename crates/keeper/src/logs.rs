@@ -125,12 +125,65 @@ impl Logs {
     }
 
     /// Feeds what was read from a terminal before there was no room.
-    pub(crate) fn retry_unfed(&mut self, log: &mut LogFile) {
+    pub(crate) fn retry_unfed(&mut self, files: &ContainerFiles, log: &mut Log) {
         let Some(unfed) = self.unfed.take() else {
             return;
         };
-        let fed = self.spool.feed(&unfed.bytes, log, Stream::Stdout, unfed.at);
-        self.judge_feed(fed, unfed);
+        match self.open_log(files, log) {
+            Some(file) => {
+                let fed = self
+                    .spool
+                    .feed(&unfed.bytes, file, Stream::Stdout, unfed.at);
+                self.judge_feed(fed, unfed);
+            }
+            None if self.blocked => self.unfed = Some(unfed),
+            None => {}
+        }
+    }
+
+    /// The container's log, opened at its first use. `None` when there is no room for it, or it is given up.
+    fn open_log<'a>(
+        &mut self,
+        files: &ContainerFiles,
+        log: &'a mut Log,
+    ) -> Option<&'a mut LogFile> {
+        if matches!(log, Log::Closed) {
+            match LogFile::open(&files.log, files.log_max_bytes) {
+                Ok(open) => *log = Log::Open(open),
+                Err(e) if e.is_full() => self.blocked = true,
+                Err(e) => {
+                    say(&format!(
+                        "output of {} is dropped: {}",
+                        files.log.display(),
+                        chain(&e)
+                    ));
+                    *log = Log::Lost;
+                }
+            }
+        }
+        match log {
+            Log::Open(open) => Some(open),
+            Log::Closed | Log::Lost => None,
+        }
+    }
+
+    /// What was read from a terminal and is nowhere else: (container, bytes, time).
+    pub(crate) fn unfed(&self) -> Option<(u64, Vec<u8>, i64)> {
+        self.unfed
+            .as_ref()
+            .map(|u| (u.container, u.bytes.clone(), u.at))
+    }
+
+    /// Takes over what [`Self::unfed`] gave.
+    pub(crate) fn resume_unfed(&mut self, unfed: Option<(u64, Vec<u8>, i64)>) {
+        if let Some((container, bytes, at)) = unfed {
+            self.unfed = Some(Unfed {
+                container,
+                bytes,
+                at,
+            });
+            self.blocked = true;
+        }
     }
 
     pub(crate) fn drop_unfed(&mut self) {
@@ -165,25 +218,12 @@ impl Logs {
         if self.blocked {
             return Pumped::Blocked;
         }
-        if matches!(log, Log::Closed) {
-            match LogFile::open(&files.log, files.log_max_bytes) {
-                Ok(open) => *log = Log::Open(open),
-                Err(e) if e.is_full() => {
-                    self.blocked = true;
-                    return Pumped::Blocked;
-                }
-                Err(e) => {
-                    say(&format!(
-                        "output of {} is dropped: {}",
-                        files.log.display(),
-                        chain(&e)
-                    ));
-                    *log = Log::Lost;
-                }
-            }
-        }
-        let Log::Open(file) = log else {
-            return drop_output(end.fd.as_fd());
+        let Some(file) = self.open_log(files, log) else {
+            return if self.blocked {
+                Pumped::Blocked
+            } else {
+                drop_output(end.fd.as_fd())
+            };
         };
         if end.is_terminal {
             return self.pump_terminal(container, file, end);

@@ -6,7 +6,7 @@ use crate::pid_file;
 use crate::protocol::Process;
 use linux_sys::clone::{Clone3, spawn};
 use linux_sys::pidfd::{pidfd_has_ended, pidfd_kill, pidfd_open};
-use pod_model::{MonoTime, Now, PodUid, WallTime};
+use pod_model::{MonoTime, Now, WallTime};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -11,7 +11,7 @@ pub(crate) fn say(line: &str) {
     let seconds = linux_sys::clock::realtime_nanos() / 1_000_000_000;
     let text = format!("{seconds} keeper: {line}\n");
     // nobody may read it any more; then it is lost
-    let _ = rustix::io::write(rustix_stderr(), text.as_bytes());
+    let _ = rustix::io::write(std::io::stderr(), text.as_bytes());
 }
 
 /// An error and what caused it, in one line.
@@ -23,10 +23,6 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         source = e.source();
     }
     text
-}
-
-fn rustix_stderr() -> impl std::os::fd::AsFd {
-    std::io::stderr()
 }
 
 /// Lines that are said once in a keeper's life.

@@ -62,7 +62,7 @@ pub(super) fn join(placement: &CgroupPlacement) -> Step<()> {
 /// From here on the cgroup that the child is in looks like the root of the tree.
 pub(super) fn hide_the_rest() -> Step<()> {
     nix::sched::unshare(CloneFlags::CLONE_NEWCGROUP)
-        .map_err(std::io::Error::from)
+        .map_err(io::Error::from)
         .map_err(failed(Stage::Cgroup, || {
             "cannot make a cgroup namespace".into()
         }))

@@ -35,3 +35,37 @@ fn launches_are_measured_step_by_step() {
         );
     }
 }
+
+fn private_kib(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("smaps");
+    let lines = text.lines().filter_map(|l| l.strip_prefix("Private_"));
+    lines
+        .filter_map(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok())
+        .sum()
+}
+
+#[test]
+fn a_hundred_and_ten_containers_are_measured_in_memory() {
+    if !is_root() {
+        return;
+    }
+    let node = Node::new();
+    let mut connection = node.connect();
+    let before = private_kib(node.keeper_pid());
+    let mut held = Vec::new();
+    let begin = std::time::Instant::now();
+    for n in 0..110 {
+        let description = node.plain(
+            &format!("n{n}"),
+            &["/bin/sh", "-c", "echo started; sleep 1000"],
+        );
+        held.push(node.launch(&mut connection, description));
+    }
+    let took = begin.elapsed();
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let after = private_kib(node.keeper_pid());
+    println!(
+        "keeper private memory: {before} KiB with none, {after} KiB with 110 containers; launched one after another in {took:?}"
+    );
+    assert_eq!(held.len(), 110);
+}

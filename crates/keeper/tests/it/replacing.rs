@@ -1,0 +1,123 @@
+use crate::adoption::Held;
+use crate::node::{Node, exit_of, is_root, text_of};
+use keeper::protocol::{Refusal, Reply, Request};
+use launch_plan::description::FdIndex;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+
+fn replace(connection: &mut keeper::client::Connection, binary: &std::path::Path) -> Reply {
+    let file = File::open(binary).expect("a binary");
+    connection
+        .call(Request::Replace { binary: FdIndex(0) }, vec![file.into()])
+        .expect("an answer")
+        .reply
+}
+
+#[test]
+fn another_build_takes_over_and_nothing_is_lost() {
+    if !is_root() {
+        return;
+    }
+    let node = Node::new();
+    let mut connection = node.connect();
+    let script = "trap 'echo end; exit 7' TERM; i=0; while :; do echo line $i; i=$((i+1)); done";
+    let mut description = node.plain("logger", &["/bin/sh", "-c", script]);
+    description.files.log_max_bytes = 4 << 30;
+    let held = Held::launch(&node, &mut connection, description);
+    let ended = Held::launch(
+        &node,
+        &mut connection,
+        node.plain("ended", &["/bin/sh", "-c", "exit 5"]),
+    );
+    let exit = exit_of(&mut connection, &ended.key);
+    for round in 0..5 {
+        let binary = node.path(&format!("keeper-{round}"));
+        std::fs::copy(&node.binary, &binary).expect("another build");
+        assert_eq!(replace(&mut connection, &binary), Reply::Done);
+        let exe = std::fs::metadata(format!("/proc/{}/exe", node.keeper_pid()))
+            .expect("the keeper lives");
+        assert_eq!(
+            exe.ino(),
+            std::fs::metadata(&binary).expect("a binary").ino()
+        );
+        let opened = std::fs::OpenOptions::new()
+            .write(true)
+            .open(format!("/proc/{}/exe", node.keeper_pid()));
+        assert_eq!(
+            opened.map(drop).map_err(|e| e.raw_os_error()),
+            Err(Some(30)),
+            "EROFS"
+        );
+    }
+    // the same connection still serves, and a new one
+    let Reply::Listed { containers } = connection
+        .call(Request::List, vec![])
+        .expect("an answer")
+        .reply
+    else {
+        panic!("no list")
+    };
+    assert_eq!(
+        containers
+            .iter()
+            .find(|c| c.container == ended.key)
+            .and_then(|c| c.exit.clone()),
+        Some(exit)
+    );
+    let mut second = node.connect();
+    let (later, _) = node.launch(&mut second, node.plain("later", &["sleep", "1000"]));
+    assert!(later.process.pid > 0);
+    held.signal(15);
+    let exit = exit_of(&mut connection, &held.key);
+    assert_eq!(exit.code, 7, "still a child, so known on every kernel");
+    connection
+        .call(
+            Request::Drain {
+                container: held.key.clone(),
+            },
+            vec![],
+        )
+        .expect("an answer");
+    let text = text_of(&held.files.log);
+    let mut lines = text.lines();
+    assert_eq!(lines.next_back(), Some("end"));
+    let mut count = 0;
+    for line in lines {
+        assert_eq!(line, format!("line {count}"));
+        count += 1;
+    }
+    assert!(count > 100, "{count} lines are no test");
+}
+
+#[test]
+fn what_cannot_be_executed_replaces_nothing() {
+    if !is_root() {
+        return;
+    }
+    let node = Node::new();
+    let mut connection = node.connect();
+    let held = Held::launch(
+        &node,
+        &mut connection,
+        node.plain("lives", &["sleep", "1000"]),
+    );
+    let garbage = node.path("garbage");
+    std::fs::write(&garbage, "no program").expect("a file");
+    for mode in [0o644, 0o755] {
+        std::fs::set_permissions(&garbage, std::os::unix::fs::PermissionsExt::from_mode(mode))
+            .expect("a mode");
+        let reply = replace(&mut connection, &garbage);
+        assert!(
+            matches!(
+                reply,
+                Reply::Refused {
+                    why: Refusal::Failed,
+                    ..
+                }
+            ),
+            "{reply:?}"
+        );
+    }
+    held.signal(9);
+    assert_eq!(exit_of(&mut connection, &held.key).signal, Some(9));
+}

@@ -1,0 +1,176 @@
+use crate::adoption::Held;
+use crate::node::{Node, exit_of, is_root};
+use crate::terminals::read_until;
+use keeper::client::{Answer, Connection};
+use keeper::protocol::{Event, ExecStdio, FailureKind, Refusal, Reply, Request, Stage};
+use launch_plan::description::{ExecDescription, FdIndex};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+
+fn describe(node: &Node, held: &Held, session: u64, argv: &[&str]) -> ExecDescription {
+    let mut process = node.plain("unused", argv).process;
+    process.oom_score_adj = 600;
+    ExecDescription {
+        container: held.key.clone(),
+        session,
+        process,
+        cgroup: node.sub_placement(
+            held.key.dir_name().trim_end_matches(".0"),
+            &format!("exec-{session}"),
+        ),
+        terminal: false,
+    }
+}
+
+fn exec(connection: &mut Connection, description: ExecDescription) -> (Answer, File) {
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
+    let null = File::open("/dev/null").expect("null");
+    let fds: Vec<OwnedFd> = vec![null.into(), write.try_clone().expect("a copy"), write];
+    let stdio = Some(ExecStdio {
+        stdin: FdIndex(0),
+        stdout: FdIndex(1),
+        stderr: FdIndex(2),
+    });
+    let answer = connection
+        .call(
+            Request::Exec {
+                description: Box::new(description),
+                stdio,
+            },
+            fds,
+        )
+        .expect("an answer");
+    (answer, read.into())
+}
+
+#[test]
+fn a_session_runs_in_the_container_and_its_code_is_told() {
+    if !is_root() {
+        return;
+    }
+    let node = Node::new();
+    let mut connection = node.connect();
+    let held = Held::launch(
+        &node,
+        &mut connection,
+        node.plain("main", &["/bin/sh", "-c", "touch /here; sleep 1000"]),
+    );
+    let script = "ls /here; hostname; test $$ -gt 1 && echo pid; cat /proc/1/cmdline | tr '\\0' ' '; echo; ls /proc/self/fd; \
+                  cat /proc/self/oom_score_adj; grep CapInh /proc/self/status; exit 23";
+    let (answer, mut output) = exec(
+        &mut connection,
+        describe(&node, &held, 7, &["sh", "-c", script]),
+    );
+    assert!(
+        matches!(answer.reply, Reply::ExecStarted { .. }),
+        "{answer:?}"
+    );
+    let mut text = String::new();
+    output.read_to_string(&mut text).expect("output");
+    let expected = "/here\ninside\npid\n/bin/sh -c touch /here; sleep 1000 \n0\n1\n2\n3\n600\nCapInh:\t0000000000000000\n";
+    assert_eq!(text, expected);
+    let event = connection.event().expect("an event");
+    assert_eq!(
+        event,
+        Event::ExecExited {
+            container: held.key.clone(),
+            session: 7,
+            code: 23,
+            signal: None
+        }
+    );
+}
+
+#[test]
+fn a_session_with_a_terminal_gets_one_of_the_containers() {
+    if !is_root() {
+        return;
+    }
+    let node = Node::new();
+    let mut connection = node.connect();
+    let held = Held::launch(
+        &node,
+        &mut connection,
+        node.plain("main", &["sleep", "1000"]),
+    );
+    let mut description = describe(
+        &node,
+        &held,
+        1,
+        &["sh", "-c", "tty; stty size; read x; echo got $x; exit 4"],
+    );
+    description.terminal = true;
+    let answer = connection
+        .call(
+            Request::Exec {
+                description: Box::new(description),
+                stdio: None,
+            },
+            vec![],
+        )
+        .expect("an answer");
+    let Reply::ExecStarted {
+        terminal: Some(at), ..
+    } = answer.reply
+    else {
+        panic!("{answer:?}")
+    };
+    let master = &answer.descriptors[at.0 as usize];
+    let text = read_until(master, "\r\n");
+    assert!(text.starts_with("/dev/pts/0"), "{text}");
+    rustix::io::write(master, b"it\n").expect("typed");
+    read_until(master, "got it");
+    assert!(matches!(
+        connection.event().expect("an event"),
+        Event::ExecExited { code: 4, .. }
+    ));
+}
+
+#[test]
+fn what_a_session_may_not_do_is_told() {
+    if !is_root() {
+        return;
+    }
+    let node = Node::new();
+    let mut connection = node.connect();
+    let held = Held::launch(
+        &node,
+        &mut connection,
+        node.plain("main", &["sleep", "1000"]),
+    );
+    let (answer, _) = exec(&mut connection, describe(&node, &held, 1, &["nope"]));
+    let Reply::Failed(failure) = answer.reply else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(
+        (failure.stage, failure.kind),
+        (Stage::Exec, FailureKind::Start)
+    );
+    assert_eq!(
+        failure.message,
+        r#"exec: "nope": executable file not found in $PATH"#
+    );
+    for n in 3..40 {
+        let mut description = describe(&node, &held, 2, &["true"]);
+        description.process.cwd = format!("/proc/self/fd/{n}");
+        let (answer, _) = exec(&mut connection, description);
+        assert!(
+            matches!(&answer.reply, Reply::Failed(f) if f.stage == Stage::WorkingDirectory),
+            "{n}: {answer:?}"
+        );
+    }
+    held.signal(9);
+    exit_of(&mut connection, &held.key);
+    let (answer, _) = exec(&mut connection, describe(&node, &held, 3, &["true"]));
+    assert!(
+        matches!(
+            answer.reply,
+            Reply::Refused {
+                why: Refusal::NotRunning,
+                ..
+            }
+        ),
+        "{answer:?}"
+    );
+}
