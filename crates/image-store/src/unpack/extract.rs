@@ -221,6 +221,17 @@ impl Extractor<'_> {
         let duplicates = self.budget.limits.duplicates;
         let (last, parent) = self.parent(name)?;
         match tree::make_directory(parent, last, Mode::from_raw_mode(entry.mode)) {
+            // Nothing is left to be done for most: made by root, with a mode that `mkdir` takes whole.
+            Ok(())
+                if owner_of(entry).is_root()
+                    && entry.xattrs.is_empty()
+                    && entry.mode & !0o1777 == 0 =>
+            {
+                let mtime = entry.mtime;
+                return self
+                    .tree
+                    .remember(&name.components, Remembered::Described { mtime });
+            }
             Ok(()) => {}
             Err(Errno::EXIST) => match tree::standing(parent, last).map_err(io("look at"))? {
                 Standing::Directory => {}

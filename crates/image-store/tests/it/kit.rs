@@ -61,7 +61,7 @@ impl<'a> Item<'a> {
 }
 
 impl Tar {
-    pub(crate) fn item(mut self, item: Item<'_>) -> Tar {
+    pub(crate) fn item(self, item: Item<'_>) -> Tar {
         let mut header = tar::Header::new_ustar();
         header.set_entry_type(item.kind);
         header.set_mode(item.mode);
