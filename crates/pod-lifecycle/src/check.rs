@@ -1,8 +1,8 @@
 //! What must hold after every step, written down without looking at how a step is made.
 
 use crate::step::{Context, Event};
-use crate::{ContainerState, PartState, Phase, PodRecord, Stage, Step};
-use pod_model::{Action, AdmittedPod, ContainerKey, ContainerRole, PodUid, SandboxPart};
+use crate::{ContainerState, Phase, PodRecord, Stage, Step};
+use pod_model::{Action, AdmittedPod, ContainerKey, ContainerRole, PodUid};
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -329,14 +329,5 @@ impl Checker<'_> {
         );
         let is_odd = after.phase == Phase::Running && after.start_time.is_none();
         self.unless(!is_odd, "what runs was started", ());
-        let is_done = after.stage == Stage::Finished;
-        let is_clean = SandboxPart::ALL
-            .iter()
-            .all(|p| *after.sandbox.part(*p) == PartState::Absent);
-        self.unless(
-            !is_done || is_clean,
-            "a finished pod holds nothing",
-            &after.sandbox,
-        );
     }
 }

@@ -365,6 +365,19 @@ impl Scene<'_> {
         }
     }
 
+    /// Whether an attempt that this record knows nothing of can be the one that it would have made: the agent died before it was
+    /// written down, or the record was lost.
+    pub(crate) fn may_adopt(&self, key: &ContainerKey) -> bool {
+        let stage = &self.record.stage;
+        let wants_it = stage.is_before_termination() && self.wants_start(&key.name);
+        self.record.container(&key.name).is_some_and(|container| {
+            key.attempt >= container.next
+                && container.state.live_attempt().is_none()
+                && stage.rank() < Stage::CleaningUp.rank()
+                && (wants_it || container.made.is_none())
+        })
+    }
+
     /// Takes over a container that runs and whose start this record knows nothing of: the agent died before it could be written.
     pub(crate) fn adopt(&mut self, key: &ContainerKey, live: Live) {
         self.account_for(key);
@@ -384,10 +397,9 @@ impl Scene<'_> {
         if is_main {
             self.infer_init_success();
         }
-        // a pod whose record was lost: its sandbox is there, as something runs in it; preparing finds it
-        if self.record.stage == Stage::Admitted {
-            self.record.start_time.get_or_insert(self.now.wall);
-        }
+        self.record.start_time.get_or_insert(self.now.wall);
+        // what runs, runs in a sandbox
+        self.record.sandbox_was_found();
     }
 
     /// Main containers have been started, so all init containers must have succeeded.

@@ -22,6 +22,10 @@ pub(crate) struct Dispatcher {
     pulls: VecDeque<Action>,
     pulling: BTreeSet<Action>,
     cancelled: VecDeque<Action>,
+    /// Out, and nobody waits for them any more; their answers are not handed on.
+    abandoned: BTreeSet<Action>,
+    /// Issued again while the abandoned one is still out: a uid came back. They go out when it has been answered.
+    deferred: BTreeSet<Action>,
 }
 
 impl Dispatcher {
@@ -35,10 +39,16 @@ impl Dispatcher {
             pulls: VecDeque::new(),
             pulling: BTreeSet::new(),
             cancelled: VecDeque::new(),
+            abandoned: BTreeSet::new(),
+            deferred: BTreeSet::new(),
         }
     }
 
     pub(crate) fn issue(&mut self, action: Action) {
+        if self.abandoned.contains(&action) {
+            self.deferred.insert(action);
+            return;
+        }
         match action {
             Action::Stop { .. } | Action::Kill { .. } | Action::EnsureImage { .. } => {
                 self.express.push_back(action)
@@ -65,11 +75,16 @@ impl Dispatcher {
         Some(action)
     }
 
-    /// The action was answered.
-    pub(crate) fn answered(&mut self, action: &Action) {
+    /// The action was answered. Whether somebody still waits for that.
+    pub(crate) fn answered(&mut self, action: &Action) -> bool {
         self.running.remove(action);
         self.pulling.remove(action);
         self.pulls.retain(|pull| pull != action);
+        let is_abandoned = self.abandoned.remove(action);
+        if let Some(again) = self.deferred.take(action) {
+            self.issue(again);
+        }
+        !is_abandoned
     }
 
     /// Takes back what would build the pod up and has not gone out yet.
@@ -86,9 +101,12 @@ impl Dispatcher {
 
     /// Nobody waits for it any more.
     pub(crate) fn cancel(&mut self, action: Action) {
+        if self.deferred.remove(&action) {
+            return;
+        }
         let before = self.express.len();
         self.express.retain(|waiting| *waiting != action);
-        if self.express.len() == before {
+        if self.express.len() == before && self.abandoned.insert(action.clone()) {
             self.cancelled.push_back(action);
         }
     }

@@ -1,7 +1,7 @@
 //! What answers, exits and listings teach the record.
 
 use crate::step::{Look, Scene};
-use crate::{ContainerState, Ending, Live, Stage};
+use crate::{ContainerState, Ending, Live};
 use pod_model::{
     Action, ContainerKey, ExitSeen, Fact, Failure, ObservedContainer, ObservedState, Outcome,
 };
@@ -73,7 +73,7 @@ impl Scene<'_> {
         match container.state.live_attempt() {
             Some(live) if live == key.attempt => self.exited(key, exit),
             // the agent died between the start and writing it down
-            None if key.attempt >= container.next && self.is_before_clean_up() => {
+            None if self.may_adopt(key) => {
                 self.account_for(key);
                 if let Some(container) = self.record.container_mut(&key.name) {
                     container.state = ContainerState::Unsure {
@@ -88,6 +88,9 @@ impl Scene<'_> {
 
     /// A look that began before the last completed action of the pod says nothing about what is not there.
     pub(crate) fn absorb_look(&mut self, look: &Look<'_>) {
+        if look.as_of < self.record.born {
+            return;
+        }
         let fresh = look.as_of >= self.record.seq;
         if fresh {
             self.absorb_absences(look);
@@ -100,7 +103,8 @@ impl Scene<'_> {
                         self.find_remains(key, false);
                     }
                 }
-                _ if fresh => self.absorb_presence(key, observed),
+                // nothing was done yet to what nobody knows of
+                _ if fresh || self.is_unheard_of(key) => self.absorb_presence(key, observed),
                 _ => {}
             }
         }
@@ -146,6 +150,12 @@ impl Scene<'_> {
         }
     }
 
+    fn is_unheard_of(&self, key: &ContainerKey) -> bool {
+        let container = self.record.container(&key.name);
+        container
+            .is_some_and(|c| key.attempt >= c.next && c.state.live_attempt() != Some(key.attempt))
+    }
+
     fn absorb_presence(&mut self, key: &ContainerKey, observed: &ObservedContainer) {
         let Some(container) = self.record.container(&key.name) else {
             return self.leave(
@@ -156,7 +166,6 @@ impl Scene<'_> {
         };
         let live_attempt = container.state.live_attempt();
         let is_unsure = matches!(container.state, ContainerState::Unsure { .. });
-        let has_ended = container.endings.iter().any(|e| e.attempt == key.attempt);
         let next = container.next;
         match observed.state {
             ObservedState::Exited(_) => {}
@@ -180,15 +189,9 @@ impl Scene<'_> {
                             self.adopt(key, live);
                         }
                     }
-                    None if key.attempt >= next && self.is_before_clean_up() => {
-                        self.adopt(key, live)
-                    }
-                    // an ended attempt does not come back: the look is wrong, or what remains is removed anyhow
-                    _ if has_ended => {}
+                    None if self.may_adopt(key) => self.adopt(key, live),
+                    // another attempt than the one that should live, or one that was believed dead
                     _ => {
-                        if let Some(container) = self.record.container_mut(&key.name) {
-                            container.next = container.next.max(key.attempt.next());
-                        }
                         self.find_remains(key, true);
                     }
                 }
@@ -204,13 +207,15 @@ impl Scene<'_> {
             .is_some_and(|c| c.state.live_attempt() == Some(key.attempt));
         let goes_already =
             self.in_flight(|a| matches!(a, Action::Remove { container } if container == key));
-        if !is_current && !goes_already {
+        if is_current {
+            return;
+        }
+        if let Some(container) = self.record.container_mut(&key.name) {
+            container.next = container.next.max(key.attempt.next());
+        }
+        if !goes_already {
             self.leave(&key.name, key.attempt, alive);
         }
-    }
-
-    fn is_before_clean_up(&self) -> bool {
-        self.record.stage.rank() < Stage::CleaningUp.rank()
     }
 }
 

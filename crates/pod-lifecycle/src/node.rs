@@ -78,12 +78,14 @@ pub struct NodeCore {
     reasons: VecDeque<(PodUid, Reason)>,
     violations: VecDeque<Violation>,
     looked: bool,
+    /// The newest look.
+    last_look: Seq,
     sources_ready: bool,
     /// Containers of pods that nobody knows (yet).
     unclaimed: BTreeMap<PodUid, (Seq, BTreeMap<ContainerKey, ObservedContainer>)>,
     leftovers: BTreeSet<PodUid>,
-    /// A look older than this may show pods that have been forgotten since.
-    forgotten_as_of: Seq,
+    /// Pods forgotten since the newest look, and when: an older look may still show them.
+    forgotten: BTreeMap<PodUid, Seq>,
 }
 
 impl NodeCore {
@@ -99,10 +101,11 @@ impl NodeCore {
             reasons: VecDeque::new(),
             violations: VecDeque::new(),
             looked: false,
+            last_look: Seq::default(),
             sources_ready: false,
             unclaimed: BTreeMap::new(),
             leftovers: BTreeSet::new(),
-            forgotten_as_of: Seq::default(),
+            forgotten: BTreeMap::new(),
         }
     }
 
@@ -113,13 +116,13 @@ impl NodeCore {
             .into_iter()
             .map(|(record, pod)| (record.restarted(), pod))
             .collect();
-        // of two pods with one name the one that is further was there first
-        pods.sort_by(|(a, _), (b, _)| {
-            (b.stage.rank(), a.first_seen.wall, &a.uid).cmp(&(
-                a.stage.rank(),
-                b.first_seen.wall,
-                &b.uid,
-            ))
+        // of two pods with one name the one that was begun has it; the other waited
+        pods.sort_by_key(|(record, _)| {
+            (
+                record.start_time.is_none(),
+                record.first_seen.wall,
+                record.uid.clone(),
+            )
         });
         let mut uids = Vec::new();
         for (mut record, pod) in pods {
@@ -131,6 +134,8 @@ impl NodeCore {
             self.insert(record, Some(pod), false);
         }
         for uid in uids {
+            // what was made of it for this boot is what the next agent has to find
+            self.records.insert(uid.clone());
             self.statuses.insert(uid.clone());
             self.step(&uid, &Event::Wake, now);
         }
@@ -141,16 +146,14 @@ impl NodeCore {
             Input::Desired(pod) => self.desired(pod, now),
             Input::Deleted { uid, grace } => self.delete(&uid, WhyTerminating::Deleted, grace, now),
             Input::Fact(fact) => {
-                self.dispatcher.answered(&fact.key);
-                self.step(&fact.key.pod().clone(), &Event::Fact(&fact), now);
+                if self.dispatcher.answered(&fact.key) {
+                    self.step(&fact.key.pod().clone(), &Event::Fact(&fact), now);
+                }
             }
             Input::Exit(seen) => self.exit(&seen, now),
             Input::Observed(observed) => self.observed(&observed, now),
             Input::SourcesReady => self.sources_are_ready(now),
-            Input::Leftovers(uids) => {
-                self.leftovers.extend(uids);
-                self.take_away_unknown(now);
-            }
+            Input::Leftovers(uids) => self.found(uids, now),
             Input::PullWanted(action) => self.pull_wanted(action, now),
             Input::Tick => {}
         }
@@ -178,9 +181,12 @@ impl NodeCore {
     }
 
     /// A pod that was not known: what the kernel shows of it was of an agent whose record is lost.
-    fn admit(&mut self, record: PodRecord, pod: AdmittedPod, now: Now) {
+    fn admit(&mut self, mut record: PodRecord, pod: AdmittedPod, now: Now) {
         let uid = pod.uid().clone();
-        self.leftovers.remove(&uid);
+        if self.leftovers.remove(&uid) || self.unclaimed.contains_key(&uid) {
+            record.sandbox_was_found();
+        }
+        record.born = self.forgotten.get(&uid).copied().unwrap_or_default();
         self.insert(record, Some(pod), true);
         self.records.insert(uid.clone());
         self.statuses.insert(uid.clone());
@@ -248,6 +254,10 @@ impl NodeCore {
     }
 
     fn observed(&mut self, observed: &Observed, now: Now) {
+        if observed.as_of < self.last_look {
+            return self.observed_late(observed, now);
+        }
+        self.last_look = observed.as_of;
         self.looked = true;
         let mut by_pod: BTreeMap<&PodUid, Vec<(&ContainerKey, &ObservedContainer)>> =
             BTreeMap::new();
@@ -266,17 +276,51 @@ impl NodeCore {
                 now,
             );
         }
-        if observed.as_of >= self.forgotten_as_of {
-            let own = |list: Vec<(&ContainerKey, &ObservedContainer)>| {
-                list.into_iter()
-                    .map(|(k, c)| (k.clone(), c.clone()))
-                    .collect()
-            };
-            self.unclaimed = by_pod
-                .into_iter()
-                .filter(|(uid, _)| !self.entries.contains_key(*uid))
-                .map(|(uid, list)| (uid.clone(), (observed.as_of, own(list))))
-                .collect();
+        self.forgotten.retain(|_, seq| *seq > observed.as_of);
+        let is_unknown =
+            |uid: &PodUid| !self.entries.contains_key(uid) && !self.forgotten.contains_key(uid);
+        let own = |(key, container): (&ContainerKey, &ObservedContainer)| {
+            (key.clone(), container.clone())
+        };
+        self.unclaimed = by_pod
+            .into_iter()
+            .filter(|(uid, _)| is_unknown(uid))
+            .map(|(uid, list)| {
+                (
+                    uid.clone(),
+                    (observed.as_of, list.into_iter().map(own).collect()),
+                )
+            })
+            .collect();
+        self.take_away_unknown(now);
+    }
+
+    /// A newer look came first. An exit is one all the same.
+    fn observed_late(&mut self, observed: &Observed, now: Now) {
+        for (container, seen) in &observed.containers {
+            if let ObservedState::Exited(exit) = &seen.state {
+                let seen = ExitSeen {
+                    container: container.clone(),
+                    exit: exit.clone(),
+                    seq: observed.as_of,
+                };
+                self.exit(&seen, now);
+            }
+        }
+    }
+
+    fn found(&mut self, uids: Vec<PodUid>, now: Now) {
+        for uid in uids {
+            match self.entries.get_mut(&uid) {
+                // its record was lost, or is wrong
+                Some(entry) => {
+                    entry.record.sandbox_was_found();
+                    self.step(&uid, &Event::Wake, now);
+                }
+                None => {
+                    self.leftovers.insert(uid);
+                }
+            }
         }
         self.take_away_unknown(now);
     }
@@ -423,7 +467,7 @@ impl NodeCore {
         }
         self.statuses.remove(uid);
         self.records.insert(uid.clone());
-        self.forgotten_as_of = self.forgotten_as_of.max(entry.record.seq);
+        self.forgotten.insert(uid.clone(), entry.record.seq);
         let mut next = None;
         if let Some(pod) = &entry.pod
             && let Some(uids) = self.names.get_mut(pod.name())
@@ -435,9 +479,7 @@ impl NodeCore {
             }
         }
         if let Some(pod) = entry.after {
-            let mut record = PodRecord::new(&pod, now);
-            // a look from before it went says nothing about it
-            record.seq = entry.record.seq;
+            let record = PodRecord::new(&pod, now);
             self.admit(record, pod, now);
         }
         if let Some(next) = next {

@@ -390,6 +390,8 @@ pub struct PodRecord {
     pub forgotten: bool,
     /// The container host's version after the last completed action or exit: an older look says nothing about what is missing.
     pub seq: Seq,
+    /// A look older than this is from before the pod: what it shows belongs to a former pod of the same uid.
+    pub born: Seq,
     /// The pod's, IPv4 first. They stay in the status after the network is gone.
     pub addresses: Vec<String>,
     pub first_seen: Now,
@@ -441,12 +443,29 @@ impl PodRecord {
             forgetting: Retry::default(),
             forgotten: false,
             seq: Seq::default(),
+            born: Seq::default(),
             addresses: Vec::new(),
             first_seen: now,
             start_time: None,
             phase: Phase::default(),
             conditions: Conditions::default(),
             rebooted: false,
+        }
+    }
+
+    /// Something of the sandbox is there that this record knows nothing of: it was lost, and begun anew.
+    pub(crate) fn sandbox_was_found(&mut self) {
+        let is_wanted = self.stage.is_before_termination();
+        for part in SandboxPart::ALL {
+            let state = self.sandbox.part_mut(part);
+            if *state == PartState::Absent {
+                let retry = Retry::default();
+                *state = if is_wanted {
+                    PartState::Preparing { retry }
+                } else {
+                    PartState::Undoing { retry }
+                };
+            }
         }
     }
 
@@ -491,6 +510,7 @@ impl PodRecord {
         self.in_flight.clear();
         // the container host counts from the beginning again
         self.seq = Seq::default();
+        self.born = Seq::default();
         for container in &mut self.containers {
             if let ContainerState::Creating { attempt } = container.state {
                 container.state = ContainerState::Unsure { attempt };

@@ -11,6 +11,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 impl Scene<'_> {
     /// [`Stage::Admitted`]
     pub(crate) fn admit(&mut self) {
+        self.tend_remains();
         if self.held {
             return;
         }
@@ -28,6 +29,7 @@ impl Scene<'_> {
     /// [`Stage::Preparing`]: the three parts do not need each other, so all are made at once, and the first images are looked for
     /// meanwhile.
     pub(crate) fn prepare(&mut self) {
+        self.tend_remains();
         for part in SandboxPart::ALL {
             let retry = match self.record.sandbox.part(part) {
                 PartState::Ready => continue,

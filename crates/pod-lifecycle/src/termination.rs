@@ -254,7 +254,7 @@ impl Scene<'_> {
     /// [`Stage::CleaningUp`]: first what the containers left, then the sandbox, the last made first.
     pub(crate) fn clean_up(&mut self) {
         self.tend_remains();
-        if self.record.remains.is_empty() && self.undo_parts() {
+        if self.looked && self.record.remains.is_empty() && self.undo_parts() {
             self.record.stage = Stage::Finished;
         }
     }
@@ -262,12 +262,19 @@ impl Scene<'_> {
     /// [`Stage::Finished`]
     pub(crate) fn forget(&mut self) {
         self.tend_remains();
-        if !self.record.deleted || self.record.forgotten || !self.record.remains.is_empty() {
+        if !self.looked || !self.record.remains.is_empty() || !self.undo_parts() {
+            return;
+        }
+        if !self.record.deleted || self.record.forgotten {
             return;
         }
         let action = Action::Forget {
             pod: self.record.uid.clone(),
         };
+        // a signal on its way must not find a later pod of the same uid
+        if self.in_flight(|other| *other != action) {
+            return;
+        }
         if !self.record.in_flight.contains(&action) && self.is_due(self.record.forgetting.at) {
             self.issue(action);
         }

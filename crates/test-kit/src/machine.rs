@@ -61,6 +61,16 @@ impl Machine {
     pub fn plant(&mut self, key: ContainerKey, now: Now) {
         self.spawn(key, Program::runs(), now);
     }
+    /// All running containers of that name end by themselves now.
+    pub fn end(&mut self, container: &str, code: i32, now: Now) {
+        for (_, process) in self
+            .processes
+            .iter_mut()
+            .filter(|(key, p)| key.name.as_str() == container && p.exit.is_none())
+        {
+            process.ends = Some((now.mono, code, None));
+        }
+    }
     /// It vanishes, and with it how it ended.
     pub fn lose(&mut self, key: &ContainerKey) {
         self.processes.remove(key);

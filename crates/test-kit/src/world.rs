@@ -18,7 +18,8 @@ use pod_model::{
     Action, AdmittedPod, ContainerKey, ContainerName, ExitRecord, ExitSeen, Fact, MonoTime, Now,
     Observed, Outcome, PodUid, Reason, WallTime,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// 2026-01-01T00:00:00Z, when every world begins.
@@ -140,7 +141,7 @@ impl World {
         self.input(Input::SourcesReady);
     }
     pub fn input(&mut self, input: Input) {
-        self.note(format!("{}", shorten(&input)));
+        self.note(shorten(&input));
         self.core.handle(input, self.now);
         self.settle();
     }
@@ -212,8 +213,17 @@ impl World {
         }
         self.core.restore(stored, self.now);
         self.settle();
+        self.tell_leftovers();
     }
-    /// What a new agent does first: look, read the sources.
+    /// What executors hold; a new agent asks them first of all.
+    fn tell_leftovers(&mut self) {
+        let lost = self.disk.iter().filter(|(_, (record, _))| record.is_none());
+        let held = self.machine.parts.iter().map(|(uid, _)| uid);
+        let held = held.chain(lost.map(|(uid, _)| uid));
+        let held: BTreeSet<PodUid> = held.cloned().collect();
+        self.input(Input::Leftovers(held.into_iter().collect()));
+    }
+    /// What a new agent does next: look, read the sources.
     pub fn recover(&mut self) {
         self.look();
         for pod in self.desired.values().cloned().collect::<Vec<_>>() {
@@ -442,9 +452,17 @@ impl World {
     fn execute(&mut self, work: &Work) -> Fact {
         let pod = self.core.pod(work.action.pod()).cloned();
         let took = self.now.mono.since(work.began);
-        let outcome = self
-            .machine
-            .execute(&work.action, pod.as_ref(), self.now, took);
+        let (machine, now) = (&mut self.machine, self.now);
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            machine.execute(&work.action, pod.as_ref(), now, took)
+        }));
+        let outcome = match done {
+            Ok(outcome) => outcome,
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+                panic!("{text}\n{}", self.history());
+            }
+        };
         let at = match &outcome {
             Ok(Outcome::Started { at, .. }) => *at,
             _ => self.now,
