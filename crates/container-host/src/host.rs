@@ -12,7 +12,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -111,6 +111,8 @@ pub(crate) struct Shared {
     pub(crate) link: watch::Sender<Option<Link>>,
     pub(crate) exits: mpsc::UnboundedSender<ExitSeen>,
     next_session: AtomicU64,
+    /// The keeper was told to end, and none is to follow it.
+    pub(crate) is_ending: AtomicBool,
 }
 
 /// A handle; clones share one host.
@@ -135,6 +137,7 @@ impl ContainerHost {
             link: watch::Sender::new(None),
             exits,
             next_session: AtomicU64::new(first),
+            is_ending: AtomicBool::new(false),
         };
         (
             Self {
@@ -546,7 +549,7 @@ impl ContainerHost {
         }
     }
 
-    /// Ends the keeper; only when no container is left.
+    /// Ends the keeper, for good; only when no container is left.
     ///
     /// # Errors
     /// When a container lives.

@@ -27,6 +27,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -63,6 +64,9 @@ impl ContainerHost {
                     }
                     self.shared.link.send_replace(None);
                     self.shared.table.forget_all_execs();
+                    if self.shared.is_ending.load(Ordering::Acquire) {
+                        return;
+                    }
                     tracing::warn!(
                         "the keeper is gone; containers go on, another keeper takes over"
                     );

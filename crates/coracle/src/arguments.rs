@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use node_client::Target;
 use node_config::{Files, Settings};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -11,9 +12,13 @@ use telemetry::logging::LogFormat;
 #[derive(Debug, Parser)]
 #[command(name = "coracle", version, propagate_version = true)]
 pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) target: Target,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
+
+/// What the program is asked to be.
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -22,12 +27,12 @@ pub(crate) enum Command {
     /// What the agent starts to hold the containers
     #[command(hide = true)]
     Keeper(KeeperArguments),
+    #[command(flatten)]
+    Ask(node_client::Command),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct KeeperArguments {
-    #[arg(long)]
-    pub(crate) run_dir: PathBuf,
     /// A cgroup directory to go to; one for each hierarchy
     #[arg(long = "cgroup")]
     pub(crate) cgroups: Vec<PathBuf>,
@@ -58,9 +63,6 @@ pub(crate) struct RunArguments {
     /// Durable state: images, records, volumes [default: /var/lib/coracle]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
-    /// State of one boot [default: /run/coracle]
-    #[arg(long, value_name = "DIR", env = "CORACLE_RUN_DIR")]
-    run_dir: Option<PathBuf>,
     /// The node's name [default: the host's, in lower case]
     #[arg(long, value_name = "NAME")]
     node_name: Option<String>,
@@ -88,7 +90,7 @@ const CORACLE_FILE: &str = "/etc/coracle/coracle.yaml";
 
 impl RunArguments {
     /// Which files to read, what the flags say, how to log.
-    pub(crate) fn split(self) -> (Files, Settings, LogFormat) {
+    pub(crate) fn split(self, run_dir: Option<PathBuf>) -> (Files, Settings, LogFormat) {
         let by_default = || Some(PathBuf::from(CORACLE_FILE)).filter(|path| path.exists());
         let files = Files {
             coracle: self.config.or_else(by_default),
@@ -98,7 +100,7 @@ impl RunArguments {
         let flags = Settings {
             manifests: self.manifests,
             root: self.root,
-            run_dir: self.run_dir,
+            run_dir,
             node_name: self.node_name,
             cgroup_root: self.cgroup_root,
             pod_cidr: self.pod_cidr,
