@@ -174,17 +174,23 @@ impl CgroupTree {
         for hierarchy in &self.hierarchies {
             self.make_root(hierarchy)?;
         }
+        self.hand_down("")?;
         let made = self.make(Path::new(names::KUBEPODS), &numbers.cgroup_numbers())?;
+        self.hand_down(names::KUBEPODS)?;
         for tier in [names::BURSTABLE, names::BESTEFFORT] {
             self.make(Path::new(tier), &CgroupNumbers::UNLIMITED)?;
-        }
-        if self.kind == CgroupKind::V2 {
-            let hierarchy = &self.hierarchies[0];
-            for level in ["", names::KUBEPODS, names::BURSTABLE, names::BESTEFFORT] {
-                v2::hand_down(hierarchy, &hierarchy.base.join(level))?;
-            }
+            self.hand_down(tier)?;
         }
         Ok(made)
+    }
+
+    /// On v2 a cgroup has the files of a controller only when its parent has handed it down.
+    fn hand_down(&self, relative: impl AsRef<Path>) -> Result<(), CgroupError> {
+        if self.kind == CgroupKind::V2 {
+            let hierarchy = &self.hierarchies[0];
+            v2::hand_down(hierarchy, &hierarchy.base.join(relative))?;
+        }
+        Ok(())
     }
 
     /// Sets the shares of the two tiers; when the set of pods changes.
@@ -222,10 +228,7 @@ impl CgroupTree {
     ) -> Result<Made, CgroupError> {
         let relative = names::pod(uid, qos);
         let made = self.make(&relative, numbers)?;
-        if self.kind == CgroupKind::V2 {
-            let hierarchy = &self.hierarchies[0];
-            v2::hand_down(hierarchy, &hierarchy.base.join(&relative))?;
-        }
+        self.hand_down(&relative)?;
         Ok(made)
     }
 

@@ -132,7 +132,7 @@ fn on_v2_a_container_is_frozen_thawed_killed_and_removed_whole() -> Result<(), B
     let session = unified.tree.create_exec(&key, 1)?;
     unified.run(&session, "sleep 600")?;
     let count = |u: &Unified| u.tree.processes(&key).map_or(0, |p| p.len());
-    until(|| count(&unified) >= 4)?;
+    until(|| count(&unified) >= 3)?;
     unified.tree.freeze(&key)?;
     unified.tree.thaw(&key)?;
     assert_eq!(unified.tree.kill_exec(&key, 1)?, Killed::Sent);

@@ -86,7 +86,7 @@ fn an_exec_session_is_killed_by_itself() -> Answer {
     until("all are there", || {
         node.tree
             .processes(&web)
-            .is_ok_and(|p| p.contains(&main) && p.contains(&exec) && p.len() >= 4)
+            .is_ok_and(|p| p.contains(&main) && p.contains(&exec) && p.len() >= 3)
     })?;
     assert_eq!(node.tree.kill_exec(&web, 7)?, Killed::Sent);
     assert_eq!(node.exit_of(exec)?, 128 + 9);
