@@ -67,13 +67,12 @@ pub(crate) fn recover(
             }
         }
     }
+    let link_number =
+        |name: &str| u32::from_str_radix(name.strip_prefix(&config.link_prefix())?, 16).ok();
     let routes: BTreeMap<u32, Ipv4Addr> = seen
         .links
         .iter()
-        .filter_map(|(name, index)| {
-            let number = u32::from_str_radix(name.strip_prefix(&config.link_prefix())?, 16).ok()?;
-            Some((number, *seen.routes.get(index)?))
-        })
+        .filter_map(|(name, index)| Some((link_number(name)?, *seen.routes.get(index)?)))
         .collect();
 
     let (mut kept, mut ready) = (Vec::new(), Vec::new());
@@ -144,7 +143,7 @@ pub(crate) fn recover(
     }
 
     // links of slots that are just going count, too: their names and addresses are not free yet
-    highest = highest.max(routes.keys().max().copied());
+    highest = highest.max(seen.links.keys().filter_map(|name| link_number(name)).max());
     let used: BTreeSet<Ipv4Addr> = kept
         .iter()
         .filter_map(|lease| lease.address)
