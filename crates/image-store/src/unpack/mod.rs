@@ -12,12 +12,15 @@
 mod budget;
 mod decompress;
 mod error;
-pub(crate) mod extract;
+mod extract;
+mod leaf;
 mod name;
 mod pax;
 mod pipeline;
+mod sparse;
 pub(crate) mod tar_stream;
 mod tree;
+mod xattrs;
 
 pub(crate) use budget::Budget;
 pub(crate) use decompress::{Compression, Decoder};
