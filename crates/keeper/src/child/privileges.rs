@@ -42,10 +42,11 @@ pub(super) fn set_oom_score(ground: &Ground, score: i32) -> Step<Option<String>>
 
 /// The limit of open files that the keeper was started with.
 pub(super) fn restore_limits(ground: &Ground) -> Step<()> {
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, ground.open_files.clone())
-        .map_err(failed(Stage::Privileges, || {
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, ground.open_files).map_err(
+        failed(Stage::Privileges, || {
             "cannot set the limit of open files".into()
-        }))
+        }),
+    )
 }
 
 /// Capabilities that the process is to have: those asked for that the keeper has itself.
@@ -71,6 +72,10 @@ pub(super) fn become_user(process: &Process) -> Step<Granted> {
         inheritable: 0,
     };
     let mut until_seccomp = last;
+    if process.uid != 0 {
+        // what is looked up next is looked up with the user's rights; exec would take them away anyhow
+        until_seccomp.effective = 0;
+    }
     if process.seccomp.is_some() && !process.no_new_privileges {
         until_seccomp.permitted |= own.permitted & (1 << CAP_SYS_ADMIN);
     }

@@ -34,7 +34,7 @@ fn volumes_and_files_are_bound_and_read_only_ones_are_so() {
     fs::create_dir(&volume).expect("a volume");
     fs::write(volume.join("data"), "data\n").expect("data");
     fs::write(&file, "text\n").expect("a file");
-    let script = "cat /vol/data /etc/file; echo new > /vol/new; touch /ro/x 2>/dev/null || echo refused; echo x > /etc/file 2>/dev/null || echo refused";
+    let script = "cat /vol/data /etc/file; echo new > /vol/new; (touch /ro/x || echo refused; echo x > /etc/file || echo refused) 2>/dev/null";
     let mut description = node.plain("volumes", &["/bin/sh", "-c", script]);
     bind(&mut description, "/vol", 3, false);
     bind(&mut description, "/ro", 4, true);

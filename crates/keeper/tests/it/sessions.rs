@@ -68,7 +68,7 @@ fn a_session_runs_in_the_container_and_its_code_is_told() {
     );
     let mut text = String::new();
     output.read_to_string(&mut text).expect("output");
-    let expected = "/here\ninside\npid\n/bin/sh -c touch /here; sleep 1000 \n0\n1\n2\n3\n600\nCapInh:\t0000000000000000\n";
+    let expected = "/here\ninside\npid\nsleep 1000 \n0\n1\n2\n3\n600\nCapInh:\t0000000000000000\n";
     assert_eq!(text, expected);
     let event = connection.event().expect("an event");
     assert_eq!(

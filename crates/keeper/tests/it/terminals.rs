@@ -32,7 +32,7 @@ fn a_terminal_is_of_the_containers_own_devpts_and_survives_the_keeper() {
     let log = || text_of(&held.files.log);
     eventually("the prompt", || log().contains("yes").then_some(()));
     assert!(
-        log().starts_with("/dev/pts/0\r\n88 1000\r\nyes\r\n"),
+        log().starts_with("/dev/pts/0\n88 1000\nyes\n"),
         "{:?}",
         log()
     );
@@ -58,5 +58,5 @@ fn a_terminal_is_of_the_containers_own_devpts_and_survives_the_keeper() {
             vec![],
         )
         .expect("an answer");
-    assert!(log().ends_with("got two\r\n"), "{:?}", log());
+    assert!(log().ends_with("got two\n"), "{:?}", log());
 }
