@@ -173,3 +173,119 @@ fn on_v2_only_listed_devices_may_be_opened() -> Result<(), Box<dyn Error>> {
     assert_eq!(unified.code()?, Some(5), "privileged");
     Ok(())
 }
+
+/// A cgroup that must hand `hugetlb` down, the one controller that also a hybrid machine's unified tree has.
+struct Inner {
+    hierarchy: Hierarchy,
+    child: Option<Child>,
+    was_handed_down: bool,
+}
+
+fn inner(name: &str) -> Result<Option<Inner>, Box<dyn Error>> {
+    let Some(unified) = unified(&format!("{name}-root"))? else {
+        return Ok(None);
+    };
+    let mount = unified.tree.hierarchies[0].mount.clone();
+    let read = |file: &str| std::fs::read_to_string(mount.join(file)).unwrap_or_default();
+    if !read("cgroup.controllers").contains("hugetlb") {
+        let _ = writeln!(
+            std::io::stderr(),
+            "skipped: cgroup2 has no hugetlb controller"
+        );
+        return Ok(None);
+    }
+    let inner = Inner {
+        was_handed_down: read("cgroup.subtree_control").contains("hugetlb"),
+        hierarchy: Hierarchy {
+            base: mount.join(format!("coracle-inner-{}-{name}", std::process::id())),
+            mount,
+            controllers: vec!["hugetlb"],
+        },
+        child: None,
+    };
+    std::fs::create_dir(&inner.hierarchy.base)?;
+    Ok(Some(inner))
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let _ = std::fs::remove_dir(self.hierarchy.base.join("coracle-agent"));
+        let _ = until(|| std::fs::remove_dir(&self.hierarchy.base).is_ok());
+        if !self.was_handed_down {
+            let file = self.hierarchy.mount.join("cgroup.subtree_control");
+            let _ = std::fs::write(file, "-hugetlb");
+        }
+    }
+}
+
+#[test]
+fn a_root_with_other_processes_in_it_is_refused_with_their_number() -> Result<(), Box<dyn Error>> {
+    let Some(mut inner) = inner("busy")? else {
+        return Ok(());
+    };
+    let procs = inner.hierarchy.base.join("cgroup.procs");
+    inner.child = Some(
+        Command::new("sh")
+            .args([
+                "-c",
+                &format!("echo 0 > '{}' && exec sleep 600", procs.display()),
+            ])
+            .spawn()?,
+    );
+    until(|| std::fs::read_to_string(&procs).is_ok_and(|t| !t.is_empty()))?;
+    let told =
+        crate::v2::hand_down(&inner.hierarchy, &inner.hierarchy.base).map_err(|e| e.to_string());
+    assert!(
+        told.as_ref()
+            .is_err_and(|e| e.contains("1 processes live in that cgroup itself")),
+        "{told:?}"
+    );
+    Ok(())
+}
+
+const STEP_ASIDE: &str = "CORACLE_TEST_STEP_ASIDE";
+
+/// The agent of the test below: a process of its own, because it moves itself.
+#[test]
+fn step_aside_in_a_process_of_its_own() -> Result<(), Box<dyn Error>> {
+    let Some(base) = std::env::var_os(STEP_ASIDE).map(std::path::PathBuf::from) else {
+        return Ok(());
+    };
+    let mount = base.parent().ok_or("no parent")?.to_owned();
+    let hierarchy = Hierarchy {
+        base: base.clone(),
+        mount,
+        controllers: vec!["hugetlb"],
+    };
+    std::fs::write(base.join("cgroup.procs"), "0")?;
+    let handed = crate::v2::hand_down(&hierarchy, &base);
+    let here = std::fs::read_to_string("/proc/self/cgroup")?;
+    std::fs::write(hierarchy.mount.join("cgroup.procs"), "0")?;
+    handed?;
+    assert!(here.contains("/coracle-agent\n"), "{here}");
+    let down = std::fs::read_to_string(base.join("cgroup.subtree_control"))?;
+    assert_eq!(down.trim(), "hugetlb");
+    Ok(())
+}
+
+#[test]
+fn an_agent_that_stands_in_its_own_root_steps_aside() -> Result<(), Box<dyn Error>> {
+    let Some(inner) = inner("aside")? else {
+        return Ok(());
+    };
+    let agent = Command::new(std::env::current_exe()?)
+        .args([
+            "--exact",
+            "unified_tests::step_aside_in_a_process_of_its_own",
+        ])
+        .env(STEP_ASIDE, &inner.hierarchy.base)
+        .output()?;
+    let said = String::from_utf8_lossy(&agent.stdout);
+    assert!(agent.status.success(), "{said}");
+    assert!(said.contains("1 passed"), "{said}");
+    Ok(())
+}
