@@ -189,8 +189,8 @@ fn split_user(text: &str) -> Result<(Who<'_>, Option<Who<'_>>), PlanError> {
     if text.is_empty() {
         return Ok((Who::Id(0), None));
     }
-    if text.len() > 1024 || text.contains(['\0', '\n', '\r']) {
-        return Err(bad("too long, or with a line break or NUL in it"));
+    if text.len() > 1024 || text.contains(char::is_control) {
+        return Err(bad("too long, or with control characters in it"));
     }
     let (user, group) = match text.split_once(':') {
         None => (text, None),

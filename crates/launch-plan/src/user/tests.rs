@@ -93,7 +93,7 @@ fn a_user_that_is_no_user_is_an_error_and_never_root() {
         of_image("app:nogroup"),
         Err("unable to find group nogroup: no matching entries in group file".to_owned())
     );
-    for user in [":0", "app:", "a:b:c", "a\nb", "a\0b"] {
+    for user in [":0", "app:", "a:b:c", "a\nb", "a\0b", "\u{1b}[31m"] {
         let got = of_image(user);
         assert!(
             got.as_ref()
