@@ -554,13 +554,17 @@ impl ContainerHost {
     /// # Errors
     /// When a container lives.
     pub async fn shut_down_keeper(&self) -> Result<(), HostError> {
+        self.shared.is_ending.store(true, Ordering::Release);
         match self.call("shut down", Request::Shutdown, Vec::new()).await {
             Ok(_)
             | Err(HostError::Link {
                 source: LinkError::Lost,
                 ..
             }) => Ok(()),
-            Err(error) => Err(error),
+            Err(error) => {
+                self.shared.is_ending.store(false, Ordering::Release);
+                Err(error)
+            }
         }
     }
 

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -58,6 +58,7 @@ impl ContainerHost {
             match self.begin(events).await {
                 Ok(link) => {
                     tracing::info!(keeper.pid = link.keeper_pid, "the keeper answers");
+                    self.renew(&link).await;
                     self.shared.link.send_replace(Some(link));
                     while let Some(event) = heard.recv().await {
                         self.hear(event).await;
@@ -91,6 +92,40 @@ impl ContainerHost {
         };
         self.reconcile(&link).await?;
         Ok(link)
+    }
+
+    /// A keeper of another build executes ours in its place: its containers stay its children.
+    async fn renew(&self, link: &Link) {
+        let program = &self.shared.config.keeper_program;
+        let theirs = format!("/proc/{}/exe", link.keeper_pid);
+        let (Ok(ours), Ok(running)) = (std::fs::metadata(program), std::fs::metadata(&theirs))
+        else {
+            return;
+        };
+        if (ours.dev(), ours.ino()) == (running.dev(), running.ino()) {
+            return;
+        }
+        let replaced = match File::open(program) {
+            Ok(binary) => link
+                .call(Request::Replace { binary: FdIndex(0) }, vec![binary.into()])
+                .await
+                .map_err(LifeError::from),
+            Err(source) => Err(LifeError::Spawn {
+                program: program.display().to_string(),
+                source,
+            }),
+        };
+        match replaced {
+            Ok((Reply::Done, _)) => tracing::info!(
+                keeper.pid = link.keeper_pid,
+                "the keeper is of this build now"
+            ),
+            Ok((reply, _)) => tracing::warn!("the keeper stays what it is: {reply:?}"),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the keeper stays what it is"
+            ),
+        }
     }
 
     async fn wait_for_keeper(

@@ -116,9 +116,10 @@ async fn live(config: &NodeConfig) -> Result<Ended> {
 
     tokio::spawn(parts.host.clone().run());
     tokio::spawn(forward_exits(exits, inputs.clone()));
-    let (host, to) = (parts.host.clone(), inputs.clone());
+    let (host, network, to) = (parts.host.clone(), parts.network.clone(), inputs.clone());
     tokio::spawn(async move {
         while look_due.recv().await.is_some() {
+            network.repair().await;
             if let Some(observed) = host.look().await
                 && to.observe(Input::Observed(observed)).is_err()
             {

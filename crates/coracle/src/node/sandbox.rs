@@ -121,13 +121,10 @@ fn want(pod: &AdmittedPod) -> Want {
             number(port.container_port)?,
         ))
     });
+    // on the host's network no rule is made for them, but two pods still cannot have the same one
     Want {
         host_network: pod.host_network(),
-        host_ports: if pod.host_network() {
-            Vec::new()
-        } else {
-            host_ports.collect()
-        },
+        host_ports: host_ports.collect(),
     }
 }
 
