@@ -42,23 +42,29 @@
 //! | `facts` | what answers, exits and listings mean |
 //! | `sandbox` | making and undoing the sandbox |
 //! | `images` | having the image, backing off from a registry |
-//! | `containers` | init order, restart policy, crash back-off, adoption |
+//! | `containers` | init order, restart policy, crash back-off |
+//! | `adoption` | containers whose start was not written down |
+//! | `restore` | what a record becomes after a restart or a reboot |
 //! | `termination` | stop, kill, clean up, forget |
 //! | `view` | what a container looks like from outside; phase; conditions |
 //! | `status` | the `PodStatus` |
 //! | `dispatch` | limits over all pods |
 //! | `node` | [`NodeCore`] |
 
+mod adoption;
 mod back_off;
 mod check;
+mod container;
 mod containers;
 mod dispatch;
 mod ending;
 mod facts;
 mod go_text;
 mod images;
+mod input;
 mod node;
 mod record;
+mod restore;
 mod sandbox;
 mod settings;
 mod status;
@@ -68,12 +74,15 @@ mod view;
 
 pub use back_off::{CrashBackOff, PullBackOff, Retry};
 pub use check::{Violation, check};
+pub use container::{
+    ContainerRecord, ContainerState, ImageProgress, Live, Made, Remains, StopProgress, WaitReason,
+    Waiting,
+};
 pub use ending::{EndReason, Ending};
-pub use node::{Input, NodeCore, StatusUpdate};
+pub use input::{Input, StatusUpdate};
+pub use node::NodeCore;
 pub use record::{
-    Condition, Conditions, ContainerRecord, ContainerState, ImageProgress, Live, Made, PartState,
-    Phase, PodRecord, Remains, Sandbox, Stage, StopProgress, Terminating, WaitReason, Waiting,
-    WhyTerminating,
+    Condition, Conditions, PartState, Phase, PodRecord, Sandbox, Stage, Terminating, WhyTerminating,
 };
 pub use settings::Settings;
 pub use status::status;

@@ -1,54 +1,19 @@
 //! All pods of the node: who is stepped when, what waits for whom, and the queues between the core and its driver.
 
+mod kernel;
+
 use crate::back_off::Fingerprint;
 use crate::check::{Violation, check};
 use crate::dispatch::Dispatcher;
 use crate::step::{Context, Event, Look, step};
 use crate::view::comes_from_api;
-use crate::{PodRecord, Settings, Stage, WhyTerminating, status};
-use k8s_openapi::api::core::v1::PodStatus;
+use crate::{Input, PodRecord, Settings, Stage, StatusUpdate, WhyTerminating, status};
 use pod_model::{
-    Action, AdmittedPod, ContainerKey, ExitSeen, Fact, MonoTime, Now, Observed, ObservedContainer,
-    ObservedState, PodName, PodUid, Reason, Seq,
+    Action, AdmittedPod, ContainerKey, MonoTime, Now, ObservedContainer, PodName, PodUid, Reason,
+    Seq,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
-
-/// Everything that can happen to a node's pods.
-#[derive(Debug)]
-pub enum Input {
-    /// The pod is wanted; new, or changed, or told again. A uid that is going away is taken on again once it is gone.
-    Desired(AdmittedPod),
-    /// The pod is not wanted any more. `grace` of `None` is what its spec says, zero is: kill now. Told again, it only shortens.
-    Deleted {
-        uid: PodUid,
-        grace: Option<Duration>,
-    },
-    /// An action was answered.
-    Fact(Fact),
-    Exit(ExitSeen),
-    /// A full listing. Nothing is started and nothing taken away before the first one.
-    Observed(Observed),
-    /// Every source has been read once: what no source has named by now, nobody wants.
-    SourcesReady,
-    /// Pods of which an executor holds something (a lease, a directory, a cgroup). Those that nobody knows are taken away.
-    Leftovers(Vec<PodUid>),
-    /// The executor of this [`Action::EnsureImage`] found no image and asks for its turn to pull; [`NodeCore::poll_pull`] gives it.
-    PullWanted(Action),
-    /// Time has passed.
-    Tick,
-}
-
-/// A status to be shown to the world.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StatusUpdate {
-    pub uid: PodUid,
-    pub status: PodStatus,
-    /// It is on its way out: `deletionTimestamp` is set, or the manifest is gone.
-    pub deleting: bool,
-    /// No process of it lives and its resources are free: an API object of it may be deleted.
-    pub released: bool,
-}
 
 #[derive(Debug)]
 struct Entry {
@@ -237,132 +202,6 @@ impl NodeCore {
             },
             now,
         );
-    }
-
-    fn exit(&mut self, seen: &ExitSeen, now: Now) {
-        let key = &seen.container;
-        if self.entries.contains_key(&key.pod) {
-            return self.step(&key.pod.clone(), &Event::Exit(seen), now);
-        }
-        let unclaimed = self
-            .unclaimed
-            .get_mut(&key.pod)
-            .and_then(|(_, containers)| containers.get_mut(key));
-        if let Some(container) = unclaimed {
-            container.state = ObservedState::Exited(seen.exit.clone());
-        }
-    }
-
-    fn observed(&mut self, observed: &Observed, now: Now) {
-        if observed.as_of < self.last_look {
-            return self.observed_late(observed, now);
-        }
-        self.last_look = observed.as_of;
-        self.looked = true;
-        let mut by_pod: BTreeMap<&PodUid, Vec<(&ContainerKey, &ObservedContainer)>> =
-            BTreeMap::new();
-        for (key, container) in &observed.containers {
-            by_pod.entry(&key.pod).or_default().push((key, container));
-        }
-        let known: Vec<PodUid> = self.entries.keys().cloned().collect();
-        for uid in known {
-            let containers = by_pod.remove(&uid).unwrap_or_default();
-            self.step(
-                &uid,
-                &Event::Look(Look {
-                    as_of: observed.as_of,
-                    containers,
-                }),
-                now,
-            );
-        }
-        self.forgotten.retain(|_, seq| *seq > observed.as_of);
-        let is_unknown =
-            |uid: &PodUid| !self.entries.contains_key(uid) && !self.forgotten.contains_key(uid);
-        let own = |(key, container): (&ContainerKey, &ObservedContainer)| {
-            (key.clone(), container.clone())
-        };
-        self.unclaimed = by_pod
-            .into_iter()
-            .filter(|(uid, _)| is_unknown(uid))
-            .map(|(uid, list)| {
-                (
-                    uid.clone(),
-                    (observed.as_of, list.into_iter().map(own).collect()),
-                )
-            })
-            .collect();
-        self.take_away_unknown(now);
-    }
-
-    /// A newer look came first. An exit is one all the same.
-    fn observed_late(&mut self, observed: &Observed, now: Now) {
-        for (container, seen) in &observed.containers {
-            if let ObservedState::Exited(exit) = &seen.state {
-                let seen = ExitSeen {
-                    container: container.clone(),
-                    exit: exit.clone(),
-                    seq: observed.as_of,
-                };
-                self.exit(&seen, now);
-            }
-        }
-    }
-
-    fn found(&mut self, uids: Vec<PodUid>, now: Now) {
-        for uid in uids {
-            match self.entries.get_mut(&uid) {
-                // its record was lost, or is wrong
-                Some(entry) => {
-                    entry.record.sandbox_was_found();
-                    self.step(&uid, &Event::Wake, now);
-                }
-                None => {
-                    self.leftovers.insert(uid);
-                }
-            }
-        }
-        self.take_away_unknown(now);
-    }
-
-    fn sources_are_ready(&mut self, now: Now) {
-        self.sources_ready = true;
-        let unwanted = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| !entry.confirmed && !entry.record.deleted);
-        for uid in unwanted.map(|(uid, _)| uid.clone()).collect::<Vec<_>>() {
-            self.delete(&uid, WhyTerminating::Unwanted, None, now);
-        }
-        self.take_away_unknown(now);
-    }
-
-    /// What is on the machine and belongs to no pod goes; but not before it is certain that no source wants it.
-    fn take_away_unknown(&mut self, now: Now) {
-        if !self.looked || !self.sources_ready {
-            return;
-        }
-        let unclaimed = std::mem::take(&mut self.unclaimed);
-        for uid in std::mem::take(&mut self.leftovers) {
-            if !unclaimed.contains_key(&uid) {
-                self.take_away(uid, &Event::Wake, now);
-            }
-        }
-        for (uid, (as_of, containers)) in &unclaimed {
-            let look = Look {
-                as_of: *as_of,
-                containers: containers.iter().collect(),
-            };
-            self.take_away(uid.clone(), &Event::Look(look), now);
-        }
-    }
-
-    fn take_away(&mut self, uid: PodUid, event: &Event<'_>, now: Now) {
-        if !self.entries.contains_key(&uid) {
-            self.insert(PodRecord::unwanted(uid.clone(), now), None, true);
-            self.records.insert(uid.clone());
-            self.step(&uid, event, now);
-        }
     }
 
     fn pull_wanted(&mut self, action: Action, now: Now) {

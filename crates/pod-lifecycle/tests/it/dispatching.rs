@@ -22,7 +22,7 @@ fn pods(count: usize) -> Vec<AdmittedPod> {
         })
         .collect()
 }
-fn is_kernel(text: &String) -> bool {
+fn is_kernel(text: &str) -> bool {
     !text.starts_with("EnsureImage") && !text.starts_with("Stop") && !text.starts_with("Kill")
 }
 

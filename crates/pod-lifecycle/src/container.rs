@@ -1,0 +1,208 @@
+//! What is remembered of one container.
+
+use crate::{CrashBackOff, Ending, PullBackOff, Retry};
+use pod_model::{Attempt, ContainerName, ImageFact, MonoTime, WallTime};
+use serde::{Deserialize, Serialize};
+
+/// How many of the latest endings of a container are kept: `state` and `lastState` of its status need one each.
+const ENDINGS: usize = 2;
+
+/// One container. Attempts follow one another; at most one is live.
+///
+/// ```text
+///            Start issued            Started
+///  Waiting ───────────────► Creating ────────► Up ──── Stop/Kill ───► Stopping
+///   ▲ ▲ ▲   refused: same     │   │            │                        │
+///   │ │ └─────────────────────┘   │ exit first │ exit                   │ exit
+///   │ │         attempt           ▼            ▼                        │
+///   │ └───── started again ───── Down ◄────────────────────────────────-┘
+///   │        (next attempt)
+///  Unsure    the agent died while Start was in flight: the first look at the kernel says Up, Down or Waiting
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ContainerState {
+    /// No container of it lives; one is to be started when its turn comes.
+    Waiting,
+    /// Its start is in flight.
+    Creating {
+        attempt: Attempt,
+    },
+    /// Its start was in flight when the agent died.
+    Unsure {
+        attempt: Attempt,
+    },
+    Up(Live),
+    /// It has been told to stop.
+    Stopping {
+        live: Live,
+        stop: StopProgress,
+    },
+    /// It ended; the first of `endings` tells how. Whether it is started again is the policy's matter.
+    Down,
+}
+
+/// A container whose program was executed and whose end has not been seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Live {
+    pub attempt: Attempt,
+    pub pid: u32,
+    pub started_at: WallTime,
+}
+
+/// How far the stopping of one container is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopProgress {
+    /// When it is killed.
+    pub deadline: MonoTime,
+    /// The stop signal was delivered, or there is no time for one.
+    pub told: bool,
+    /// Of the stop signal before the deadline, of the kill after it.
+    pub retry: Retry,
+    /// The kill has been issued at least once.
+    pub killed: bool,
+}
+
+impl ContainerState {
+    /// The attempt that may have a living process.
+    pub fn live_attempt(&self) -> Option<Attempt> {
+        match self {
+            Self::Creating { attempt } | Self::Unsure { attempt } => Some(*attempt),
+            Self::Up(live) | Self::Stopping { live, .. } => Some(live.attempt),
+            Self::Waiting | Self::Down => None,
+        }
+    }
+    pub fn running(&self) -> Option<&Live> {
+        match self {
+            Self::Up(live) | Self::Stopping { live, .. } => Some(live),
+            _ => None,
+        }
+    }
+}
+
+/// Why a container waits, as its status says it. Kept until a start succeeds, as in a kubelet's reason cache.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    pub reason: WaitReason,
+    pub message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WaitReason {
+    CrashLoopBackOff,
+    ImagePullBackOff,
+    ErrImagePull,
+    ErrImageNeverPull,
+    InvalidImageName,
+    ImageInspectError,
+    RegistryUnavailable,
+    CreateContainerConfigError,
+    CreateContainerError,
+    RunContainerError,
+}
+
+impl WaitReason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CrashLoopBackOff => "CrashLoopBackOff",
+            Self::ImagePullBackOff => "ImagePullBackOff",
+            Self::ErrImagePull => "ErrImagePull",
+            Self::ErrImageNeverPull => "ErrImageNeverPull",
+            Self::InvalidImageName => "InvalidImageName",
+            Self::ImageInspectError => "ImageInspectError",
+            Self::RegistryUnavailable => "RegistryUnavailable",
+            Self::CreateContainerConfigError => "CreateContainerConfigError",
+            Self::CreateContainerError => "CreateContainerError",
+            Self::RunContainerError => "RunContainerError",
+        }
+    }
+}
+
+/// The image for the next attempt. Looked for before every attempt, so that `Always` means always and a deleted image comes back.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ImageProgress {
+    /// It is here, for the attempt that starts next.
+    pub ready: Option<ImageFact>,
+    /// Number of the try in flight, or of the next one.
+    pub try_number: u32,
+    pub issued_at: MonoTime,
+    /// The event that it is being pulled has been told, for this try.
+    pub pull_told: bool,
+    pub back_off: PullBackOff,
+    pub retry: Retry,
+    /// When the error gives way to `ImagePullBackOff` in the status.
+    pub back_off_shown_at: Option<MonoTime>,
+}
+
+/// The newest attempt that was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    pub attempt: Attempt,
+    /// `imageID` of the status; empty if a record was lost and nobody knows.
+    pub image_id: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerRecord {
+    pub name: ContainerName,
+    pub state: ContainerState,
+    /// The attempt that starts next.
+    pub next: Attempt,
+    pub made: Option<Made>,
+    /// The last two endings, the newest first.
+    pub endings: Vec<Ending>,
+    /// An init container that has succeeded in this sandbox.
+    pub succeeded: bool,
+    pub crash: CrashBackOff,
+    /// The back-off before the next attempt is over and counted.
+    pub back_off_served: bool,
+    pub image: ImageProgress,
+    /// After a start that was refused.
+    pub refused: Retry,
+    pub waiting: Option<Waiting>,
+}
+
+impl ContainerRecord {
+    pub(crate) fn new(name: ContainerName) -> Self {
+        Self {
+            name,
+            state: ContainerState::Waiting,
+            next: Attempt::FIRST,
+            made: None,
+            endings: Vec::new(),
+            succeeded: false,
+            crash: CrashBackOff::default(),
+            back_off_served: false,
+            image: ImageProgress::default(),
+            refused: Retry::default(),
+            waiting: None,
+        }
+    }
+    pub fn last_ending(&self) -> Option<&Ending> {
+        self.endings.first()
+    }
+    pub(crate) fn ended(&mut self, ending: Ending) {
+        self.next = self.next.max(ending.attempt.next());
+        self.back_off_served = false;
+        self.image.ready = None;
+        self.endings.insert(0, ending);
+        self.endings.truncate(ENDINGS);
+    }
+}
+
+/// What a dead attempt left behind and has to be removed. Also an attempt that should not live (`alive`): killed first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remains {
+    pub container: ContainerName,
+    pub attempt: Attempt,
+    pub alive: bool,
+    pub retry: Retry,
+}
+
+impl Remains {
+    /// What was waited for before the next kill does not delay the removal.
+    pub(crate) fn is_dead(&mut self) {
+        if std::mem::replace(&mut self.alive, false) {
+            self.retry = Retry::default();
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What goes into [`NodeCore`](crate::NodeCore), and the status that comes out of it.
+
+use k8s_openapi::api::core::v1::PodStatus;
+use pod_model::{Action, AdmittedPod, ExitSeen, Fact, Observed, PodUid};
+use std::time::Duration;
+
+/// Everything that can happen to a node's pods.
+#[derive(Debug)]
+pub enum Input {
+    /// The pod is wanted; new, or changed, or told again. A uid that is going away is taken on again once it is gone.
+    Desired(AdmittedPod),
+    /// The pod is not wanted any more. `grace` of `None` is what its spec says, zero is: kill now. Told again, it only shortens.
+    Deleted {
+        uid: PodUid,
+        grace: Option<Duration>,
+    },
+    /// An action was answered.
+    Fact(Fact),
+    Exit(ExitSeen),
+    /// A full listing. Nothing is started and nothing taken away before the first one.
+    Observed(Observed),
+    /// Every source has been read once: what no source has named by now, nobody wants.
+    SourcesReady,
+    /// Pods of which an executor holds something (a lease, a directory, a cgroup). Those that nobody knows are taken away.
+    Leftovers(Vec<PodUid>),
+    /// The executor of this [`Action::EnsureImage`] found no image and asks for its turn to pull; [`NodeCore::poll_pull`] gives it.
+    PullWanted(Action),
+    /// Time has passed.
+    Tick,
+}
+
+/// A status to be shown to the world.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StatusUpdate {
+    pub uid: PodUid,
+    pub status: PodStatus,
+    /// It is on its way out: `deletionTimestamp` is set, or the manifest is gone.
+    pub deleting: bool,
+    /// No process of it lives and its resources are free: an API object of it may be deleted.
+    pub released: bool,
+}
