@@ -29,9 +29,9 @@ use std::path::{Path, PathBuf};
 /// Bytes that one transfer takes at most. A FIFO holds 64 KiB unless somebody enlarged it.
 const LARGEST_BATCH: usize = 256 << 10;
 /// Bytes of the spool that are looked at together. More than a longest text with its new line.
-const WINDOW: usize = 64 << 10;
+const WINDOW: usize = 32 << 10;
 /// Bytes of lines that are written together.
-const LINES: usize = 128 << 10;
+const LINES: usize = 64 << 10;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
