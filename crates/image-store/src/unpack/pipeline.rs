@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, channel, sync_channel}
 use tokio::sync::{mpsc, oneshot};
 
 /// Pieces between the threads: large enough that a wake-up costs nothing, small enough to stay in the cache.
-const PIECE: usize = 256 << 10;
+const PIECE: usize = 128 << 10;
 const PIECES_QUEUED: usize = 3;
 const BATCHES_QUEUED: usize = 3;
 
