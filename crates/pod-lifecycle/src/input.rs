@@ -23,7 +23,7 @@ pub enum Input {
     SourcesReady,
     /// Pods of which an executor holds something (a lease, a directory, a cgroup). Those that nobody knows are taken away.
     Leftovers(Vec<PodUid>),
-    /// The executor of this [`Action::EnsureImage`] found no image and asks for its turn to pull; [`NodeCore::poll_pull`] gives it.
+    /// The executor of this [`Action::EnsureImage`] found no image and asks for its turn to pull; [`NodeCore::poll_pull`](crate::NodeCore::poll_pull) gives it.
     PullWanted(Action),
     /// Time has passed.
     Tick,

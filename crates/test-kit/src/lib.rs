@@ -6,7 +6,7 @@
 //! | [`script`] | [`Program`], [`Script`]: how containers behave and which actions fail, take long or hang |
 //! | [`machine`] | [`Machine`]: the fake kernel with its executors. It panics when it is told to do what must never be done |
 //! | [`world`] | [`World`]: the production `NodeCore` on a [`Machine`], in virtual time, with a disk, crashes and reboots |
-//! | [`summary`] | a status as one line of text |
+//! | [`mod@summary`] | a status as one line of text |
 //!
 //! Everything is deterministic: no clock, no thread, no chance. What it deliberately does not know: tokio, the real kernel.
 

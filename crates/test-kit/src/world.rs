@@ -10,16 +10,17 @@
 //! Records go to the disk as JSON before actions go to work, as a driver has to do it; a crash throws away everything but disk and
 //! machine. Every step is checked; a violation is a panic with the history.
 
+mod driver;
+
 use crate::machine::Machine;
 use crate::summary::summary;
 use k8s_openapi::api::core::v1::{PodCondition, PodStatus};
 use pod_lifecycle::{Input, NodeCore, PodRecord, Settings, StatusUpdate};
 use pod_model::{
-    Action, AdmittedPod, ContainerKey, ContainerName, ExitRecord, ExitSeen, Fact, MonoTime, Now,
-    Observed, Outcome, PodUid, Reason, WallTime,
+    Action, AdmittedPod, ContainerKey, ContainerName, MonoTime, Now, Observed, PodUid, Reason,
+    WallTime,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// 2026-01-01T00:00:00Z, when every world begins.
@@ -61,7 +62,7 @@ pub struct World {
     history: VecDeque<String>,
     /// Exits reach the core at once; if not, only looks tell them.
     pub exits_are_told: bool,
-    /// Statuses told since the last [`settle`](Self::settle)d moment, per uid: for tests of how much is told.
+    /// How many statuses were told so far: for tests of how much is told.
     pub published: u32,
 }
 
@@ -255,7 +256,7 @@ impl World {
     pub fn update(&self, pod: &AdmittedPod) -> Option<&StatusUpdate> {
         self.statuses.get(pod.uid())
     }
-    /// The status in one line; see [`summary`].
+    /// The status in one line; see [`summary()`].
     pub fn line(&self, pod: &AdmittedPod) -> String {
         summary(&self.status(pod))
     }
@@ -304,184 +305,6 @@ impl World {
             .map(String::as_str)
             .collect::<Vec<_>>()
             .join("\n")
-    }
-
-    // how it goes on
-
-    fn next_happening(&self) -> Option<MonoTime> {
-        let done = self
-            .work
-            .iter()
-            .filter(|w| !self.machine.script.is_hanging(&w.action))
-            .filter_map(|w| w.done_at)
-            .min();
-        [done, self.machine.next_exit(), self.core.next_wake()]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    fn pass_to(&mut self, at: MonoTime) {
-        let step = at.since(self.now.mono);
-        self.now.mono = self.now.mono.plus(step);
-        self.now.wall.0 += i64::try_from(step.as_nanos()).unwrap_or(0);
-    }
-
-    /// Until nothing more happens without time passing.
-    fn settle(&mut self) {
-        for _ in 0..MOST_AT_ONCE {
-            self.drain();
-            if let Some(index) = self.next_done() {
-                let work = self.work.remove(index);
-                let fact = self.execute(&work);
-                self.note(format!(
-                    "  {} -> {}",
-                    text_of(&work.action),
-                    if fact.outcome.is_ok() { "ok" } else { "failed" }
-                ));
-                self.core.handle(Input::Fact(fact), self.now);
-            } else if let Some((key, exit)) = self.machine.end_next(self.now) {
-                self.exited(key, exit);
-            } else if self.core.next_wake().is_some_and(|at| at <= self.now.mono) {
-                self.core.handle(Input::Tick, self.now);
-            } else {
-                return;
-            }
-        }
-        panic!("it never comes to rest\n{}", self.history());
-    }
-
-    fn next_done(&self) -> Option<usize> {
-        self.work.iter().position(|w| {
-            w.done_at.is_some_and(|at| at <= self.now.mono)
-                && !self.machine.script.is_hanging(&w.action)
-        })
-    }
-
-    fn exited(&mut self, key: ContainerKey, exit: ExitRecord) {
-        self.note(format!("  {key} exits with {}", exit.code));
-        if self.exits_are_told {
-            let seq = self.machine.seq();
-            self.core.handle(
-                Input::Exit(ExitSeen {
-                    container: key,
-                    exit,
-                    seq,
-                }),
-                self.now,
-            );
-        }
-    }
-
-    /// As a driver does: records, statuses, reasons, actions.
-    fn drain(&mut self) {
-        while let Some(uid) = self.core.poll_record() {
-            match self.core.record(&uid) {
-                Some(record) => {
-                    let text = serde_json::to_string(record).expect("a record can be written");
-                    if let Some(pod) = self.core.pod(&uid).cloned() {
-                        self.disk.insert(uid, (Some(text), pod));
-                    }
-                }
-                None => {
-                    self.disk.remove(&uid);
-                    self.statuses.remove(&uid);
-                }
-            }
-        }
-        while let Some(update) = self.core.poll_publish() {
-            self.published += 1;
-            self.statuses.insert(update.uid.clone(), update);
-        }
-        while let Some((uid, reason)) = self.core.poll_reason() {
-            self.note(format!(
-                "  event {uid} {}: {}",
-                reason.reason, reason.message
-            ));
-            self.events.push((uid, reason));
-        }
-        while let Some(action) = self.core.poll_action() {
-            self.note(format!("  issued {}", text_of(&action)));
-            self.issued.push(action.clone());
-            self.take_up(action);
-        }
-        while let Some(action) = self.core.poll_cancel() {
-            // broken off, it is answered at once
-            for work in self.work.iter_mut().filter(|w| w.action == action) {
-                work.done_at = Some(self.now.mono);
-            }
-        }
-        while let Some(action) = self.core.poll_pull() {
-            let takes = self.machine.script.duration_of(&action);
-            for work in self.work.iter_mut().filter(|w| w.action == action) {
-                work.began = self.now.mono;
-                work.done_at = Some(self.now.mono.plus(takes));
-            }
-        }
-        if let Some(violation) = self.core.poll_violation() {
-            panic!("{violation}\n{}", self.history());
-        }
-    }
-
-    fn take_up(&mut self, action: Action) {
-        let doubled = self.work.iter().any(|w| w.action == action);
-        assert!(
-            !doubled,
-            "{action:?} is issued while it is in work\n{}",
-            self.history()
-        );
-        let pod = self.core.pod(action.pod());
-        let began = self.now.mono;
-        if self.machine.has_to_pull(&action, pod) {
-            self.work.push(Work {
-                action: action.clone(),
-                done_at: None,
-                began,
-            });
-            self.core.handle(Input::PullWanted(action), self.now);
-        } else {
-            let done_at = Some(began.plus(self.machine.script.duration_of(&action)));
-            self.work.push(Work {
-                action,
-                done_at,
-                began,
-            });
-        }
-    }
-
-    fn execute(&mut self, work: &Work) -> Fact {
-        let pod = self.core.pod(work.action.pod()).cloned();
-        let took = self.now.mono.since(work.began);
-        let (machine, now) = (&mut self.machine, self.now);
-        let done = catch_unwind(AssertUnwindSafe(|| {
-            machine.execute(&work.action, pod.as_ref(), now, took)
-        }));
-        let outcome = match done {
-            Ok(outcome) => outcome,
-            Err(panic) => {
-                let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
-                panic!("{text}\n{}", self.history());
-            }
-        };
-        let at = match &outcome {
-            Ok(Outcome::Started { at, .. }) => *at,
-            _ => self.now,
-        };
-        Fact {
-            key: work.action.clone(),
-            outcome,
-            at,
-            seq: self.machine.seq(),
-            spans: Vec::new(),
-        }
-    }
-
-    fn note(&mut self, text: String) {
-        if self.history.len() == HISTORY {
-            self.history.pop_front();
-        }
-        let seconds = Duration::from_nanos(self.now.mono.0).as_secs_f64();
-        self.history.push_back(format!("{seconds:10.3} {text}"));
     }
 }
 

@@ -4,8 +4,10 @@
 mod dispatching;
 mod images;
 mod init;
+mod invariants;
 mod observing;
 mod random;
+mod rebooting;
 mod recovering;
 mod refusals;
 mod replacing;
