@@ -240,7 +240,8 @@ impl Spool {
     }
 
     /// Writes `bytes` that were read elsewhere: the output of a terminal, which cannot be spliced. What was read and not yet given to
-    /// this function dies with the process.
+    /// this function dies with the process. After a failure either the batch is [`Self::outstanding`], or nothing of `bytes` was
+    /// taken, if they were at most 256 KiB: then the same call may be made again.
     pub fn feed(
         &mut self,
         bytes: &[u8],

@@ -101,16 +101,26 @@ fn write_usage(usage: &NodeUsage, out: &mut Text) {
         })
         .filter(|(_, container)| container.memory_working_set_bytes > 0)
         .collect();
+    // A pod of which nothing runs uses nothing: a kubelet has no samples of it.
+    let pods: Vec<_> = usage
+        .pods
+        .iter()
+        .filter(|pod| pod.total.memory_working_set_bytes > 0)
+        .collect();
     let of_containers =
         |out: &mut Text, what: &Description, kind, value: fn(&ContainerUsage) -> f64, at| {
-            out.begin(what, kind);
+            if !containers.is_empty() {
+                out.begin(what, kind);
+            }
             for (labels, container) in &containers {
                 out.sample(what.name, labels, value(container), at);
             }
         };
     let of_pods = |out: &mut Text, what: &Description, kind, value: fn(&ContainerUsage) -> f64| {
-        out.begin(what, kind);
-        for pod in &usage.pods {
+        if !pods.is_empty() {
+            out.begin(what, kind);
+        }
+        for pod in &pods {
             let labels = [
                 ("namespace", pod.namespace.as_str()),
                 ("pod", pod.name.as_str()),

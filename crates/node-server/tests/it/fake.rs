@@ -28,6 +28,8 @@ pub(crate) struct Fake {
     pub(crate) changes: watch::Sender<u64>,
     /// What exec was asked for last.
     pub(crate) asked: Mutex<Option<ExecRequest>>,
+    /// Nothing of the pod uses anything.
+    pub(crate) idle: std::sync::atomic::AtomicBool,
 }
 
 impl Fake {
@@ -38,6 +40,7 @@ impl Fake {
             pods: Mutex::new(vec![pod(running(0))]),
             changes: watch::Sender::new(0),
             asked: Mutex::new(None),
+            idle: std::sync::atomic::AtomicBool::new(false),
         })
     }
     pub(crate) fn set_status(&self, status: Value) {
@@ -147,6 +150,7 @@ impl Node for Fake {
         json!({ "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration" })
     }
     async fn usage(&self) -> Result<NodeUsage, NodeError> {
+        let idle = self.idle.load(std::sync::atomic::Ordering::SeqCst);
         let used = |name: &str| ContainerUsage {
             name: name.to_owned(),
             started_at: WallTime(NOW),
@@ -168,8 +172,12 @@ impl Node for Fake {
                 uid: PodUid::new(UID).unwrap(),
                 namespace: "default".to_owned(),
                 name: "hello-node-1".to_owned(),
-                total: used(""),
-                containers: vec![used("main")],
+                total: if idle {
+                    ContainerUsage::default()
+                } else {
+                    used("")
+                },
+                containers: if idle { Vec::new() } else { vec![used("main")] },
             }],
             incomplete: false,
         })

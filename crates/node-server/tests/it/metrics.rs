@@ -120,3 +120,19 @@ async fn metrics_server_finds_what_it_reads() {
         assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
     }
 }
+
+#[tokio::test]
+async fn a_pod_of_which_nothing_runs_has_no_samples() {
+    let node = Fake::new();
+    node.idle.store(true, std::sync::atomic::Ordering::SeqCst);
+    let serving = serve(&node).await;
+    let text = get(&serving, "/metrics/resource").await.body;
+    assert!(
+        text.contains("\nnode_cpu_usage_seconds_total 60 "),
+        "{text}"
+    );
+    assert!(
+        !text.contains("pod_") && !text.contains("container_"),
+        "{text}"
+    );
+}
