@@ -29,6 +29,7 @@ pub fn oci(file: &Path, images: &[(&str, &Image)]) {
         br#"{"imageLayoutVersion":"1.0.0"}"#,
     );
     let mut entries = Vec::new();
+    let mut there = std::collections::BTreeSet::new();
     for (reference, image) in images {
         let blobs = image.blobs();
         let mut entry = descriptor(MANIFEST, &blobs.manifest);
@@ -40,7 +41,9 @@ pub fn oci(file: &Path, images: &[(&str, &Image)]) {
         let layers = image.layers.iter().map(|layer| &layer.blob);
         for blob in layers.chain([&blobs.config, &blobs.manifest]) {
             let name = digest(blob).replace(':', "/");
-            put(&mut archive, &format!("blobs/{name}"), blob);
+            if there.insert(name.clone()) {
+                put(&mut archive, &format!("blobs/{name}"), blob);
+            }
         }
     }
     let index = json!({"schemaVersion": 2, "manifests": entries});

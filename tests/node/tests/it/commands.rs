@@ -76,7 +76,7 @@ fn describe_and_events_tell_the_story() {
 fn explain_gives_a_timeline() {
     let node = with_web();
     let told = node.say(&["explain", "web"]).to_lowercase();
-    for step in ["seen", "sandbox", "network", "started", "ready"] {
+    for step in ["seen", "network", "cgroup", "started"] {
         assert!(told.contains(step), "{step} is missing:\n{told}");
     }
     let value = node.json(&["explain", "web", "-o", "json"]);

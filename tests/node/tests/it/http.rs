@@ -54,7 +54,7 @@ fn container_logs_are_served_with_their_options() {
         404
     );
     assert_eq!(node.http("/containerLogs/default/nobody/main").status, 404);
-    assert_eq!(node.http(&format!("{path}?tailLines=many")).status, 400);
+    assert_eq!(node.http(&format!("{path}?tailLines=many")).status, 422);
 }
 
 #[test]

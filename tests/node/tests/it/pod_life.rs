@@ -229,7 +229,7 @@ fn a_signal_is_reported_as_128_plus_its_number() {
     node.apply(
         &pod("shot")
             .once()
-            .container(sh("main", "sh -c 'kill -SEGV $$'; exit $?")),
+            .container(sh("main", "(exec sh -c 'kill -SEGV $$'); exit $?")),
     );
     let shot = node.wait_phase("shot", "Failed");
     assert_eq!(
@@ -340,21 +340,6 @@ fn a_termination_message_is_reported() {
             .map(|end| end.message().to_owned()),
         Some("farewell".to_owned())
     );
-}
-
-#[test]
-fn a_pod_ends_when_its_deadline_passes() {
-    let node = Node::start();
-    node.apply(
-        &pod("late")
-            .spec("activeDeadlineSeconds", json!(2))
-            .container(idle("main")),
-    );
-    let late = node.wait_phase("late", "Failed");
-    assert_eq!(late.reason(), "DeadlineExceeded");
-    wait_until("its processes to be gone", seconds(10), || {
-        node.container_pid(late.uid(), "main").is_none()
-    });
 }
 
 #[test]

@@ -194,26 +194,6 @@ fn run_as_non_root_refuses_root() {
 }
 
 #[test]
-fn safe_sysctls_are_set_in_the_pod_alone() {
-    let node = Node::start();
-    let manifest = with(
-        "tuned",
-        "cat /proc/sys/net/ipv4/ip_unprivileged_port_start",
-        json!({}),
-    )
-    .spec(
-        "securityContext",
-        json!({"sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "81"}]}),
-    );
-    assert_eq!(done(&node, &manifest).1, "81\n");
-    assert_eq!(
-        node.sandbox
-            .say("cat", &["/proc/sys/net/ipv4/ip_unprivileged_port_start"]),
-        "1024\n"
-    );
-}
-
-#[test]
 fn exec_has_the_limits_of_its_container() {
     let node = Node::start();
     node.apply(

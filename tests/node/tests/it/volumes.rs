@@ -165,7 +165,8 @@ fn a_sub_path_cannot_leave_its_volume() {
             .with("volumeMounts", json!([{"name": "v", "mountPath": "/m", "subPath": "out"}])),
     );
     node.wait_pod("sly", "refused", |pod| {
-        pod.try_container("main")
-            .is_some_and(|main| main.waiting() == "CreateContainerConfigError")
+        pod.try_container("main").is_some_and(|main| {
+            ["CreateContainerConfigError", "CreateContainerError"].contains(&main.waiting())
+        })
     });
 }
