@@ -3,7 +3,7 @@
 //! - A command is one process that talks HTTP with the agent over `<run dir>/agent.sock` ([`Agent`]) and prints what it learns as
 //!   kubectl would. [`run`] is the only entry.
 //! - In: a parsed [`Command`], the agent's answers, a terminal. Out: text on stdout, messages on stderr, an exit code.
-//! - What is printed is made by pure functions of the answers and the time ([`pod_row`], [`describe`], [`tabs`], …).
+//! - What is printed is made by pure functions of the answers and the time (`pod_row`, `describe`, `tabs`, …).
 //! - It keeps no state and knows nothing of how pods are run.
 
 mod age;
