@@ -376,6 +376,9 @@ impl Keeper {
             Pumped::Closed => {
                 let end = container.streams.remove(at);
                 self.poller.forget(&end.fd);
+                if container.streams.is_empty() {
+                    container.log = Log::Closed;
+                }
             }
             Pumped::Blocked => {
                 for end in &container.streams {

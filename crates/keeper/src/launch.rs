@@ -105,7 +105,8 @@ impl Keeper {
             start_ticks,
             started_at,
         };
-        let written = pid_file::write(&description.files.run, &process);
+        let written =
+            pid_file::write(&description.files.run, &process).and_then(|()| report::let_go(&mine));
         if let Err(e) = &written {
             // without it nobody could find the container again
             let _ = linux_sys::pidfd::pidfd_kill(pidfd.as_fd());

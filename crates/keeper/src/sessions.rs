@@ -109,6 +109,10 @@ impl Keeper {
             Stage::Clone,
             prepare("cannot read the start time of the process"),
         ))?;
+        report::let_go(&mine).map_err(failed(
+            Stage::Prepare,
+            prepare("cannot talk to the process"),
+        ))?;
         let session = Session {
             container: description.container,
             session: description.session,

@@ -134,6 +134,7 @@ pub(super) fn finish(
     }))?;
     privileges::seal(process, &granted, program)?;
     timeline.done("security");
+    report::await_word(report).map_err(failed(Stage::Exec, || "the keeper is gone".into()))?;
     rustix::process::set_parent_process_death_signal(None)
         .map_err(failed(Stage::Exec, || "cannot let go of the keeper".into()))?;
     report::send(report, &report::ready(&timeline, notes), None)

@@ -5,6 +5,9 @@
 //!   …          ──► Failed ──► end of file     the child ended by itself
 //!   …          ──► end of file                something killed it
 //! ```
+//!
+//! And one the other way: the keeper's word that the process is noted in its pid file. Without it the child does not become the program, so
+//! there is never a program that a later keeper could not find.
 
 use super::Timeline;
 use crate::protocol::{Failure, Span};
@@ -88,6 +91,25 @@ pub(crate) fn send(
     Ok(())
 }
 
+/// The keeper's word that the process is noted.
+pub(crate) fn let_go(socket: &OwnedFd) -> io::Result<()> {
+    rustix::net::send(socket, b"!", SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Waits for the keeper's word, in the child. An error also when the keeper is gone.
+pub(crate) fn await_word(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let mut word = [0; 1];
+    loop {
+        match rustix::net::recv(socket, &mut word, RecvFlags::empty()) {
+            Ok((1, _)) => return Ok(()),
+            Ok(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
 /// What the keeper's end has.
 #[derive(Debug)]
 pub(crate) enum Heard {
@@ -110,7 +132,8 @@ pub(crate) fn receive(socket: &OwnedFd) -> io::Result<Heard> {
     );
     let got = match got {
         Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(Heard::Nothing),
-        Err(rustix::io::Errno::CONNRESET) => return Ok(Heard::End),
+        // told once, before what is queued, when the child ended without having heard our word: look again
+        Err(rustix::io::Errno::CONNRESET) => return Ok(Heard::Nothing),
         other => other?,
     };
     if got.bytes == 0 {

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// As many links as the kernel follows.
 const MOST_LINKS: usize = 40;
@@ -44,6 +44,16 @@ pub(super) fn target(
     make: Make,
     links: Links,
 ) -> Result<OwnedFd, Errno> {
+    // most are there already and without a link on the way
+    if let Ok(found) = open(root, Path::new(path))
+        && kind_of(found.as_fd())? != FileType::Symlink
+    {
+        return Ok(found);
+    }
+    walk(root, path, make, links)
+}
+
+fn walk(root: BorrowedFd<'_>, path: &str, make: Make, links: Links) -> Result<OwnedFd, Errno> {
     let mut left: VecDeque<OsString> = parts(OsStr::new(path)).collect();
     let mut done = PathBuf::from(".");
     let mut followed = 0;
@@ -83,6 +93,7 @@ pub(super) fn target(
                     left.push_front(part);
                 }
             }
+            _ if left.is_empty() => return Ok(found),
             _ => done = here,
         }
     }
@@ -97,7 +108,7 @@ fn parts(path: &OsStr) -> impl Iterator<Item = OsString> {
 }
 
 /// `path` has no link before its last part; the last is not followed. `NO_SYMLINKS` with `O_NOFOLLOW` still opens a last link itself.
-fn open(root: BorrowedFd<'_>, path: &std::path::Path) -> Result<OwnedFd, Errno> {
+fn open(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     again(|| rustix::fs::openat2(root, path, flags, Mode::empty(), walk_flags()))
 }
@@ -134,7 +145,7 @@ pub(super) fn existing(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Resul
     again(|| rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), how))
 }
 
-/// Whether two descriptors are one file.
+/// What kind of file a descriptor is.
 pub(super) fn kind_of(fd: BorrowedFd<'_>) -> Result<FileType, Errno> {
     Ok(FileType::from_raw_mode(
         rustix::fs::statat(fd, c"", AtFlags::EMPTY_PATH)?.st_mode,
@@ -146,7 +157,6 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::symlink;
-    use std::path::Path;
 
     type Done = Result<(), Box<dyn std::error::Error>>;
 

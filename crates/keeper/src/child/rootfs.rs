@@ -121,3 +121,79 @@ pub(super) fn pivot(root: BorrowedFd<'_>) -> Step<()> {
 pub(super) fn is_sound(path: &Path) -> bool {
     !path.as_os_str().as_bytes().contains(&0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    type Done = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+    /// Both ways to mount an overlay, in a mount namespace of a thread's own: which one is taken depends on the kernel.
+    fn mounted(how: fn(&Rootfs, &Path) -> io::Result<()>) -> Done {
+        if !rustix::process::geteuid().is_root() {
+            assert!(std::env::var_os("CI").is_none(), "needs root");
+            return Ok(());
+        }
+        let in_thread = move || -> Done {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
+            let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+            let private = Some(linux_sys::mount_attr::MountPropagation::Private);
+            linux_sys::mount_attr::set_mount_attributes(
+                root.as_fd(),
+                Default::default(),
+                private,
+                true,
+            )?;
+            let directory = tempfile::Builder::new().prefix("a,b:c").tempdir()?;
+            let at = |name: &str| directory.path().join(name);
+            let mut layers = Vec::new();
+            for n in 0..100 {
+                let layer = at(&format!("{n:064x}"));
+                fs::create_dir(&layer)?;
+                fs::write(layer.join(format!("file{n}")), "")?;
+                fs::write(layer.join("who"), n.to_string())?;
+                layers.insert(0, layer);
+            }
+            for name in ["w", "w/upper", "w/work", "place"] {
+                fs::create_dir(at(name))?;
+            }
+            how(
+                &Rootfs {
+                    layers,
+                    writable: at("w"),
+                    readonly: false,
+                },
+                &at("place"),
+            )?;
+            assert_eq!(
+                fs::read_to_string(at("place/who"))?,
+                "99",
+                "the first layer is the uppermost"
+            );
+            assert_eq!(fs::read_dir(at("place"))?.count(), 101);
+            fs::write(at("place/new"), "x")?;
+            assert!(at("w/upper/new").exists());
+            unmount(at("place"), UnmountFlags::DETACH)?;
+            Ok(())
+        };
+        match std::thread::spawn(in_thread).join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+
+    #[test]
+    fn a_hundred_layers_fit_one_string() -> Done {
+        mounted(by_one_string)
+    }
+
+    #[test]
+    fn a_hundred_layers_are_as_many_parameters() -> Done {
+        mounted(|rootfs, place| match by_parameters(rootfs) {
+            // before Linux 6.5
+            Err(Errno::INVAL) => by_one_string(rootfs, place),
+            other => attach(other?.as_fd(), place),
+        })
+    }
+}

@@ -1,6 +1,7 @@
-use crate::node::{Node, exit_of, is_root};
-use keeper::exit_slot;
-use keeper::protocol::{FailureKind, Request, Stage};
+use crate::node::{Node, eventually, exit_of, is_root};
+use keeper::protocol::{FailureKind, Reply, Request, Stage};
+use keeper::{exit_slot, pid_file};
+use launch_plan::description::CgroupPlacement;
 use pod_model::ExitCause;
 
 #[test]
@@ -90,8 +91,165 @@ fn a_command_that_is_not_there_is_a_start_error_in_runcs_words() {
         assert_eq!(failure.message, words);
     }
     let listed = connection.call(Request::List, vec![]).expect("an answer");
-    assert_eq!(
-        listed.reply,
-        keeper::protocol::Reply::Listed { containers: vec![] }
+    assert_eq!(listed.reply, Reply::Listed { containers: vec![] });
+}
+
+#[test]
+fn many_are_launched_at_once_on_one_connection() {
+    if !is_root() {
+        return;
+    }
+    let node = Node::new();
+    let mut connection = node.connect();
+    let mut asked = Vec::new();
+    for n in 0..16 {
+        let description = node.plain(&format!("n{n}"), &["/bin/sh", "-c", &format!("exit {n}")]);
+        let key = description.container.clone();
+        let id = connection
+            .send(Request::Launch(Box::new(description)), node.fds(vec![]))
+            .expect("sent");
+        asked.push((id, key));
+    }
+    for (id, _) in &asked {
+        let answer = connection.reply(*id).expect("an answer");
+        assert!(matches!(answer.reply, Reply::Launched(_)), "{answer:?}");
+    }
+    let Reply::Listed { containers } = connection
+        .call(Request::List, vec![])
+        .expect("an answer")
+        .reply
+    else {
+        panic!("no list")
+    };
+    assert_eq!(containers.len(), 16);
+    for (n, (_, key)) in asked.into_iter().enumerate() {
+        let code = eventually("it ends", || {
+            match connection
+                .call(Request::List, vec![])
+                .expect("an answer")
+                .reply
+            {
+                Reply::Listed { containers } => {
+                    containers.into_iter().find(|c| c.container == key)?.exit
+                }
+                _ => None,
+            }
+        });
+        assert_eq!(code.code, i32::try_from(n).expect("few"));
+    }
+}
+
+#[test]
+fn a_megabyte_of_environment_and_a_thousand_mounts_arrive() {
+    if !is_root() {
+        return;
+    }
+    let node = Node::new();
+    let file = node.path("file");
+    std::fs::write(&file, "text\n").expect("a file");
+    let source = std::fs::File::open(&file).expect("a file");
+    let mut description = node.plain(
+        "large",
+        &["/bin/sh", "-c", "cat /m/999; env | grep -c LARGE"],
     );
+    for n in 0..8 {
+        description
+            .process
+            .env
+            .push(format!("LARGE{n}={}", "x".repeat(120_000)));
+    }
+    let mut more = Vec::new();
+    for n in 0..1000_u32 {
+        more.push(source.try_clone().expect("a copy").into());
+        description.mounts.push(launch_plan::description::Mount {
+            target: format!("/m/{n}"),
+            what: launch_plan::description::MountKind::Bind {
+                source: launch_plan::description::FdIndex(3 + n),
+                recursive: true,
+                readonly: true,
+                recursive_readonly: false,
+                propagation: launch_plan::description::Propagation::Private,
+            },
+        });
+    }
+    let (exit, text) = node.run(description, more);
+    assert_eq!((exit.code, text.as_str()), (0, "text\n8\n"));
+}
+
+#[test]
+fn a_keeper_killed_in_the_middle_of_launches_leaves_programs_with_a_pid_file_or_nothing() {
+    if !is_root() {
+        return;
+    }
+    let mut node = Node::new();
+    let mut whole = 0;
+    for round in 0..12_u64 {
+        let mut connection = node.connect();
+        let mut files = Vec::new();
+        for n in 0..4 {
+            let description = node.plain(&format!("r{round}-{n}"), &["sleep", "1000"]);
+            files.push((description.files.run.clone(), description.cgroup.clone()));
+            connection
+                .send(Request::Launch(Box::new(description)), node.fds(vec![]))
+                .expect("sent");
+        }
+        std::thread::sleep(std::time::Duration::from_micros(round * 700));
+        node.kill_keeper();
+        for (run, cgroup) in files {
+            let directory = match cgroup {
+                CgroupPlacement::V1 { directories } => {
+                    directories.last().cloned().expect("a directory")
+                }
+                CgroupPlacement::V2 { directory } => directory,
+            };
+            // what was not the program yet dies with the keeper; what remains is the program, and named
+            whole += eventually("it is settled", || {
+                let procs =
+                    std::fs::read_to_string(directory.join("cgroup.procs")).expect("a cgroup");
+                let Some(pid) = procs.lines().next() else {
+                    return Some(0);
+                };
+                let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+                (comm.trim() == "sleep" && pid_file::read(&run)?.pid.to_string() == pid)
+                    .then_some(1)
+            });
+        }
+        node.start_keeper();
+    }
+    assert!(whole > 0, "every one was killed: this was no test");
+}
+
+/// A directory in a cgroup2 tree, which hybrid machines have too.
+struct Unified(std::path::PathBuf);
+
+impl Drop for Unified {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_container_is_born_in_its_v2_cgroup() {
+    if !is_root() {
+        return;
+    }
+    let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+    let Some(root) = roots
+        .into_iter()
+        .find(|r| std::path::Path::new(r).join("cgroup.controllers").exists())
+    else {
+        return; // a machine with v1 alone has nothing to show here
+    };
+    let unified =
+        Unified(std::path::Path::new(root).join(format!("keeper-born-{}", std::process::id())));
+    std::fs::create_dir(&unified.0).expect("a cgroup");
+    let node = Node::new();
+    let (exit, text) = node.sh("born", "grep ^0: /proc/self/cgroup; cat /sys/fs/cgroup/cgroup.procs; mkdir /sys/fs/cgroup/x || echo refused", |d| {
+        d.cgroup = CgroupPlacement::V2 { directory: unified.0.clone() };
+    });
+    let text = text.replace(
+        "mkdir: can't create directory '/sys/fs/cgroup/x': Read-only file system\n",
+        "",
+    );
+    assert_eq!((exit.code, text.as_str()), (0, "0::/\n1\n3\nrefused\n"));
 }
