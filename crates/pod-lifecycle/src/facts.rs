@@ -92,9 +92,7 @@ impl Scene<'_> {
             return;
         }
         let fresh = look.as_of >= self.record.seq;
-        if fresh {
-            self.absorb_absences(look);
-        }
+        self.absorb_absences(look, fresh);
         for (key, observed) in &look.containers {
             match &observed.state {
                 ObservedState::Exited(exit) => {
@@ -110,14 +108,14 @@ impl Scene<'_> {
         }
     }
 
-    fn absorb_absences(&mut self, look: &Look<'_>) {
+    fn absorb_absences(&mut self, look: &Look<'_>, fresh: bool) {
         let there: BTreeSet<_> = look
             .containers
             .iter()
             .map(|(key, _)| (&key.name, key.attempt))
             .collect();
         for stray in &mut self.record.remains {
-            if !there.contains(&(&stray.container, stray.attempt)) {
+            if fresh && !there.contains(&(&stray.container, stray.attempt)) {
                 stray.is_dead();
             }
         }
@@ -131,18 +129,16 @@ impl Scene<'_> {
                 continue;
             }
             match &container.state {
-                // never made: the same attempt is started
+                // never made, as its start is another agent's: the same attempt is started
                 ContainerState::Unsure { .. } => container.state = ContainerState::Waiting,
-                ContainerState::Up(live) | ContainerState::Stopping { live, .. } => {
+                ContainerState::Up(live) | ContainerState::Stopping { live, .. } if fresh => {
                     lost.push((
                         container.name.clone(),
                         Ending::lost(attempt, Some(live.started_at), now),
                     ));
                 }
-                // its start is in flight, and will be answered
-                ContainerState::Creating { .. }
-                | ContainerState::Waiting
-                | ContainerState::Down => {}
+                // its start is in flight, and will be answered; or the look is too old to tell
+                _ => {}
             }
         }
         for (name, ending) in lost {
@@ -150,10 +146,15 @@ impl Scene<'_> {
         }
     }
 
+    /// This agent has done nothing to it yet, so no look can be too old to show it.
     fn is_unheard_of(&self, key: &ContainerKey) -> bool {
-        let container = self.record.container(&key.name);
-        container
-            .is_some_and(|c| key.attempt >= c.next && c.state.live_attempt() != Some(key.attempt))
+        let Some(container) = self.record.container(&key.name) else {
+            return false;
+        };
+        match &container.state {
+            ContainerState::Unsure { attempt } if *attempt == key.attempt => true,
+            state => key.attempt >= container.next && state.live_attempt() != Some(key.attempt),
+        }
     }
 
     fn absorb_presence(&mut self, key: &ContainerKey, observed: &ObservedContainer) {

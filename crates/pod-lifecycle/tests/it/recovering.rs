@@ -435,3 +435,22 @@ fn a_replacement_still_waits_after_the_agent_died() {
     assert!(world.is_forgotten(&old));
     assert_eq!(world.line(&new), "Running app=Running");
 }
+
+#[test]
+fn a_first_look_that_is_older_than_an_exit_still_tells_what_was_started() {
+    for crash in [Crash::BeforeEffects, Crash::AfterEffects] {
+        let mut world = World::default();
+        world.machine.script.takes(
+            seconds(1),
+            |a| matches!(a, Action::Start { container, .. } if container.name.as_str() == "side"),
+        );
+        let web = pod("web").container("app").container("side").build();
+        world.desire(&web);
+        world.crash(crash);
+        let first = world.machine.observe();
+        world.delete(&web);
+        world.show(first);
+        assert!(world.is_forgotten(&web), "{crash:?}\n{}", world.history());
+        assert!(world.machine.is_clean());
+    }
+}
