@@ -62,7 +62,7 @@ pub enum HostError {
     Cgroup {
         operation: &'static str,
         container: ContainerKey,
-        source: cgroup_tree::CgroupError,
+        source: Box<cgroup_tree::CgroupError>,
     },
     #[error("cannot remove the files of container {container}")]
     Remove {
@@ -333,7 +333,7 @@ impl ContainerHost {
             .map_err(|source| HostError::Cgroup {
                 operation: "kill",
                 container: key.clone(),
-                source,
+                source: Box::new(source),
             })?;
         Ok(())
     }
@@ -371,14 +371,14 @@ impl ContainerHost {
                 .map_err(|source| HostError::Cgroup {
                     operation: "kill",
                     container: key.clone(),
-                    source,
+                    source: Box::new(source),
                 })?;
             cgroups
                 .remove_container(key)
                 .map_err(|source| HostError::Cgroup {
                     operation: "remove",
                     container: key.clone(),
-                    source,
+                    source: Box::new(source),
                 })?;
             let link_gone =
                 log_link.map_or(Ok(()), |link| attempt::gone(std::fs::remove_file(link)));

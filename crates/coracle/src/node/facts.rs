@@ -94,12 +94,11 @@ fn host_ip() -> IpAddr {
 
 fn default_interface() -> Option<String> {
     let routes = fs::read_to_string("/proc/net/route").ok()?;
-    let to_everywhere = routes.lines().skip(1).find_map(|line| {
+    routes.lines().skip(1).find_map(|line| {
         let mut fields = line.split_whitespace();
         let (name, destination) = (fields.next()?, fields.next()?);
         (destination == "00000000").then(|| name.to_owned())
-    });
-    to_everywhere
+    })
 }
 
 fn throttle_cpus() -> Vec<u32> {

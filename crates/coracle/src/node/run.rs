@@ -119,7 +119,11 @@ async fn live(config: &NodeConfig) -> Result<Ended> {
     let (host, network, to) = (parts.host.clone(), parts.network.clone(), inputs.clone());
     tokio::spawn(async move {
         while look_due.recv().await.is_some() {
-            network.repair().await;
+            match network.repair().await {
+                Ok(true) => tracing::warn!("the node's network rules were gone, and are back"),
+                Ok(false) => {}
+                Err(error) => tracing::warn!("the node's network rules: {}", error.chain()),
+            }
             if let Some(observed) = host.look().await
                 && to.observe(Input::Observed(observed)).is_err()
             {

@@ -39,7 +39,7 @@ pub(crate) async fn prepare_cgroup(
             })
     })
     .await?;
-    spans.push(("cgroup".into(), begun.elapsed()));
+    spans.push(("sandbox: cgroup".into(), begun.elapsed()));
     Ok(Outcome::Prepared {
         addresses: Vec::new(),
     })
@@ -66,7 +66,7 @@ pub(crate) async fn prepare_network(
         sandbox
             .spans
             .iter()
-            .map(|(name, took)| (format!("network: {name}"), *took)),
+            .map(|(name, took)| (format!("sandbox: network: {name}"), *took)),
     );
     let addresses = if pod.host_network() {
         parts.node.host_ips.clone()
@@ -85,7 +85,7 @@ pub(crate) async fn prepare_network(
         })
     })
     .await?;
-    spans.push(("files".into(), begun.elapsed()));
+    spans.push(("sandbox: files".into(), begun.elapsed()));
     Ok(Outcome::Prepared {
         addresses: addresses.iter().map(ToString::to_string).collect(),
     })
@@ -188,7 +188,7 @@ pub(crate) async fn prepare_volumes(
         theirs.volumes.prepare(&pod).map_err(|e| volume_failure(&e))
     })
     .await?;
-    spans.push(("volumes".into(), begun.elapsed()));
+    spans.push(("sandbox: volumes".into(), begun.elapsed()));
     Ok(Outcome::Prepared {
         addresses: Vec::new(),
     })

@@ -17,7 +17,7 @@ use node_server::{
 };
 use pod_model::{ContainerKey, PodUid, WallTime};
 use pod_worker::{Inputs, PodView};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -237,18 +237,26 @@ impl Node for NodeView {
     async fn remove_image(&self, name: String) -> Result<Vec<String>, NodeError> {
         let parts = Arc::clone(&self.parts);
         let removed = tokio::task::spawn_blocking(move || {
-            let used = used_images(&parts);
-            parts
+            let users = users_of_images(&parts);
+            let removed = parts
                 .images
-                .remove(&name, &|id| used.contains(&id.to_string()))
+                .remove(&name, &|id| users.contains_key(&id.to_string()));
+            removed.map_err(|error| match error {
+                image_store::ImageError::NoSuchImage(_) => NodeError::NotFound(error.message()),
+                _ => {
+                    let id = parts.images.find(&name).map(|info| info.id.to_string());
+                    let users = id.and_then(|id| users.get(&id).cloned());
+                    let of = users.map_or(String::new(), |pods| {
+                        let pods: Vec<_> = pods.into_iter().collect();
+                        format!(": pod {}", pods.join(", pod "))
+                    });
+                    NodeError::Conflict(format!("{}{of}", error.message()))
+                }
+            })
         });
         let removed = removed
             .await
-            .map_err(|e| NodeError::Internal(e.to_string()))?;
-        let removed = removed.map_err(|e| match e {
-            image_store::ImageError::NoSuchImage(_) => NodeError::NotFound(e.message()),
-            _ => NodeError::Conflict(e.message()),
-        })?;
+            .map_err(|e| NodeError::Internal(e.to_string()))??;
         let untagged = removed
             .untagged
             .iter()
@@ -284,14 +292,20 @@ fn told(error: HostError) -> NodeError {
     }
 }
 
-/// Images that containers run from, and those that pods on this node would start again from.
-pub(crate) fn used_images(parts: &Parts) -> BTreeSet<String> {
-    let running = parts
-        .host
-        .running()
-        .into_iter()
-        .filter_map(|(key, ..)| parts.host.launch_of(&key).ok());
-    running.map(|launch| launch.image_id.clone()).collect()
+/// Images that containers run from, and the pods that those belong to.
+fn users_of_images(parts: &Parts) -> BTreeMap<String, BTreeSet<String>> {
+    let mut users: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (key, ..) in parts.host.running() {
+        if let Ok(launch) = parts.host.launch_of(&key) {
+            let pod = parts.board.pod(&key.pod);
+            let name = pod.map_or(key.pod.to_string(), |view| view.pod.name().to_string());
+            users
+                .entry(launch.image_id.clone())
+                .or_default()
+                .insert(name);
+        }
+    }
+    users
 }
 
 fn sink(tell: mpsc::Sender<ImageProgress>) -> ProgressSink {
