@@ -72,6 +72,13 @@ pub enum Format {
     Name,
 }
 
+/// What programs read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Machine {
+    Json,
+    Yaml,
+}
+
 #[derive(Debug, Clone, Args)]
 pub struct Get {
     /// `pods` or `events`
@@ -224,6 +231,9 @@ pub struct Explain {
     pub pod: String,
     #[command(flatten)]
     pub namespace: Namespace,
+    /// Another form than a table
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Machine>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -267,6 +277,7 @@ mod tests {
             "images",
             "--run-dir /x rmi a b",
             "explain hello --run-dir /x",
+            "explain hello -o json",
             "down",
             "completion bash",
         ] {

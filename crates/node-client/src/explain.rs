@@ -1,7 +1,7 @@
 //! `explain`: what happened to a pod, when, and how long it took.
 
 use crate::agent::{Agent, path};
-use crate::command::Explain;
+use crate::command::{Explain, Machine};
 use crate::error::ClientError;
 use crate::output;
 use crate::{select, tabs};
@@ -15,7 +15,13 @@ pub(crate) async fn explain(agent: &Agent, wanted: Explain) -> Result<(), Client
     let name = pod.metadata.name.unwrap_or_default();
     let path = format!("{PREFIX}{}", path(&["explain", namespace, &name], &[]));
     let explanation: Explanation = agent.get(&path).await?;
-    output::print(&text(&explanation)?)
+    let value =
+        || serde_json::to_value(&explanation).map_err(|e| ClientError::Answer(e.to_string()));
+    match wanted.output {
+        Some(Machine::Json) => output::print(&output::json(&value()?)?),
+        Some(Machine::Yaml) => output::print(&output::yaml(&value()?)?),
+        None => output::print(&text(&explanation)?),
+    }
 }
 
 /// The table: the time of each step, the time since the first, how long it took, and what it was.

@@ -227,9 +227,10 @@ fn log_of(node: &Node, pod: &str, container: &str) -> impl FnMut() -> String + u
 fn a_signal_is_reported_as_128_plus_its_number() {
     let node = Node::start();
     node.apply(
+        // `$$` is a dollar sign in a command of a pod.
         &pod("shot")
             .once()
-            .container(sh("main", "(exec sh -c 'kill -SEGV $$'); exit $?")),
+            .container(sh("main", "sh -c 'kill -SEGV $$$$'; exit $?")),
     );
     let shot = node.wait_phase("shot", "Failed");
     assert_eq!(
