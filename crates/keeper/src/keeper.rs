@@ -474,13 +474,12 @@ pub(crate) fn collect(pidfd: BorrowedFd<'_>, is_child: bool) -> Collected {
     if !pidfd_has_ended(pidfd).unwrap_or(true) {
         return Collected::Lives;
     }
-    if let Some(status) = pidfd_exit_info(pidfd) {
-        return Collected::Ended(Ended::Known(Exit::from_wait_status(status)));
-    }
-    match pidfd_send_signal(pidfd, 0) {
-        // a zombie can be signalled
-        Ok(()) => Collected::Waits,
+    // In this order: what was collected by the first question is known by the second. A zombie can be signalled.
+    let waits = pidfd_send_signal(pidfd, 0).is_ok();
+    match pidfd_exit_info(pidfd) {
+        Some(status) => Collected::Ended(Ended::Known(Exit::from_wait_status(status))),
+        None if waits => Collected::Waits,
         // the kernel cannot tell (before 6.15)
-        Err(_) => Collected::Ended(Ended::Unknown),
+        None => Collected::Ended(Ended::Unknown),
     }
 }

@@ -1,7 +1,7 @@
 //! The keeper: one process per node that makes containers, is their parent, collects their exits and writes their logs.
 //!
 //! It decides nothing. The agent sends a complete launch description with file descriptors over `<run>/keeper.sock`; the keeper clones,
-//! the child carries the description out and becomes the program ([`child`]). The agent may die at any moment, and so may the keeper:
+//! the child carries the description out and becomes the program (`child`). The agent may die at any moment, and so may the keeper:
 //! containers go on, output waits in FIFOs, exits are in preallocated slots ([`exit_slot`]), and the next keeper adopts what lives.
 //!
 //! One thread, one epoll loop, no async runtime, below 1 MB of private memory: it forks quickly, and its children may run ordinary Rust.

@@ -17,7 +17,7 @@ pub fn write(directory: &Path, process: &Process) -> io::Result<()> {
     write_as(directory, "pid", process)
 }
 
-/// What [`write`] wrote; `None` when nothing did, or nothing that can be understood.
+/// What [`write()`] wrote; `None` when nothing did, or nothing that can be understood.
 pub fn read(directory: &Path) -> Option<Process> {
     read_as(directory, "pid")
 }

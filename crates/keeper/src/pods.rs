@@ -60,11 +60,12 @@ impl PodInit {
     pub(crate) fn find(number: u64, directory: &Path) -> Option<Self> {
         let process = pid_file::read_as(directory, PID_FILE)?;
         let pidfd = identify(&process)?;
-        Some(Self {
+        let found = Self {
             number,
             process,
             pidfd,
-        })
+        };
+        found.is_live().then_some(found)
     }
 
     pub(crate) fn is_live(&self) -> bool {
@@ -77,11 +78,12 @@ impl PodInit {
     }
 }
 
-/// A pidfd of a process that a pid file names, if it still is that process. Open first, look second: after the look it cannot change.
+/// A pidfd of a process that a pid file names, if it still is that process, also one that has ended and was not collected. Open first, look
+/// second: after the look it cannot change.
 pub(crate) fn identify(process: &Process) -> Option<OwnedFd> {
     let pidfd = pidfd_open(process.pid).ok()?;
     let is_it = linux_sys::process::start_ticks(process.pid).ok()? == process.start_ticks;
-    (is_it && !pidfd_has_ended(pidfd.as_fd()).ok()?).then_some(pidfd)
+    is_it.then_some(pidfd)
 }
 
 /// Runs `clone` with children going into the PID namespace of the process `inside`, then comes back.
