@@ -93,17 +93,21 @@ impl Scene<'_> {
         }
         let fresh = look.as_of >= self.record.seq;
         self.absorb_absences(look, fresh);
+        let believed: Vec<_> = look
+            .containers
+            .iter()
+            .filter(|(key, _)| fresh || self.is_unheard_of(key))
+            .collect();
+        // endings first: a main container that runs makes one infer what its init containers did
         for (key, observed) in &look.containers {
-            match &observed.state {
-                ObservedState::Exited(exit) => {
-                    self.learn_exit(key, exit);
-                    if fresh {
-                        self.find_remains(key, false);
-                    }
-                }
-                // nothing was done yet to what nobody knows of
-                _ if fresh || self.is_unheard_of(key) => self.absorb_presence(key, observed),
-                _ => {}
+            if let ObservedState::Exited(exit) = &observed.state {
+                self.learn_exit(key, exit);
+            }
+        }
+        for (key, observed) in believed {
+            match observed.state {
+                ObservedState::Exited(_) => self.find_remains(key, false),
+                _ => self.absorb_presence(key, observed),
             }
         }
     }
