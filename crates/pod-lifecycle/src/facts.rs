@@ -53,6 +53,10 @@ impl Scene<'_> {
 
     /// An exit is a fact for ever: told twice, or late, it changes nothing.
     pub(crate) fn absorb_exit(&mut self, seen: &ExitSeen) {
+        // of a former pod of this uid
+        if seen.seq < self.record.born {
+            return;
+        }
         self.record.seq = self.record.seq.max(seen.seq);
         self.learn_exit(&seen.container, &seen.exit);
     }

@@ -186,7 +186,7 @@ pub struct PodRecord {
     pub forgotten: bool,
     /// The container host's version after the last completed action or exit: an older look says nothing about what is missing.
     pub seq: Seq,
-    /// A look older than this is from before the pod: what it shows belongs to a former pod of the same uid.
+    /// A look or an exit older than this is from before the pod: it is about a former pod of the same uid.
     pub born: Seq,
     /// The pod's, IPv4 first. They stay in the status after the network is gone.
     pub addresses: Vec<String>,

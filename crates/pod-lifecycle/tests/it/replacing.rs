@@ -169,3 +169,31 @@ fn a_new_generation_is_observed_and_disturbs_nothing() {
     assert_eq!(world.status(&web).observed_generation, Some(2));
     assert!(world.take_issued().is_empty());
 }
+
+#[test]
+fn an_exit_of_its_former_life_does_not_end_its_new_one() {
+    let mut world = World::default();
+    let web = pod("web").container("app").build();
+    world.desire(&web);
+    let key = world.key(&web, "app", 0);
+    let seq = world.machine.seq();
+    let now = world.now();
+    let exit = pod_model::ExitRecord {
+        code: 1,
+        signal: None,
+        cause: pod_model::ExitCause::Exited,
+        started_at: now.wall,
+        finished_at: now.wall,
+        finished_mono: now.mono,
+    };
+    world.delete(&web);
+    world.desire(&web);
+    world.take_issued();
+    world.input(pod_lifecycle::Input::Exit(pod_model::ExitSeen {
+        container: key,
+        exit,
+        seq,
+    }));
+    assert_eq!(world.line(&web), "Running app=Running");
+    assert!(world.take_issued().is_empty());
+}
