@@ -135,7 +135,13 @@ fn on_v2_a_container_is_frozen_thawed_killed_and_removed_whole() -> Result<(), B
     until(|| count(&unified) >= 3)?;
     unified.tree.freeze(&key)?;
     unified.tree.thaw(&key)?;
-    assert_eq!(unified.tree.kill_exec(&key, 1)?, Killed::Sent);
+    // the session's process may still be on its way in
+    until(|| {
+        unified
+            .tree
+            .kill_exec(&key, 1)
+            .is_ok_and(|killed| killed == Killed::Sent)
+    })?;
     until(|| {
         unified
             .tree

@@ -30,7 +30,10 @@ fn wait_for_a_child() {
         if libc::waitid(libc::P_ALL, 0, &raw mut none, flags) == 0 {
             return; // there are children now
         }
-        let second = libc::timespec { tv_sec: 3600, tv_nsec: 0 };
+        let second = libc::timespec {
+            tv_sec: 3600,
+            tv_nsec: 0,
+        };
         libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const second);
     }
 }

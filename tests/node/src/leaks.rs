@@ -42,7 +42,8 @@ impl Belongings {
             links: lines(&node.sandbox.say("ip", &["-o", "link", "show"]), 1),
             routes: node
                 .sandbox
-                .say("ip", &["route", "show", "table", "all"])
+                // the node has IPv4 alone; what the kernel does by itself for IPv6 comes when it comes
+                .say("ip", &["-4", "route", "show", "table", "all"])
                 .lines()
                 .map(|line| line.trim().to_owned())
                 .collect(),

@@ -131,7 +131,7 @@ async fn live(config: &NodeConfig) -> Result<Ended> {
             }
         }
     });
-    tokio::spawn(worker.run());
+    let worker = tokio::spawn(worker.run());
     tokio::spawn(housekeeping::run(
         Arc::clone(&parts),
         config.container_log_max_files,
@@ -182,6 +182,9 @@ async fn live(config: &NodeConfig) -> Result<Ended> {
     ending.cancel();
     // answers that are under way get their moment; the server bounds it
     let _ = serving.await;
+    // with the worker goes the writer of records, when everything that waits lies on disk
+    worker.abort();
+    let _ = worker.await;
     parts.network.shutdown();
     Ok(why)
 }

@@ -82,7 +82,7 @@ impl Node {
     /// The process that is PID 1 of a container: the oldest in its cgroup.
     pub fn container_pid(&self, pod_uid: &str, container: &str) -> Option<i32> {
         let part = format!("pod{pod_uid}/{container}.");
-        let mut pids: Vec<_> = process::all()
+        process::all()
             .into_iter()
             .filter(|pid| process::lives(*pid))
             .filter(|pid| {
@@ -90,9 +90,10 @@ impl Node {
                     .iter()
                     .any(|path| path.contains(&part))
             })
-            .collect();
-        pids.sort_by_key(|pid| process::start_time(*pid));
-        pids.first().copied()
+            // one that ended a moment ago has no start any more
+            .filter_map(|pid| process::start_time(pid).map(|start| (start, pid)))
+            .min()
+            .map(|(_, pid)| pid)
     }
 }
 

@@ -327,23 +327,6 @@ fn the_image_says_what_runs_unless_the_pod_does() {
 }
 
 #[test]
-fn a_termination_message_is_reported() {
-    let node = Node::start();
-    node.apply(
-        &pod("last-words")
-            .once()
-            .container(sh("main", "echo -n farewell > /dev/termination-log")),
-    );
-    let done = node.wait_phase("last-words", "Succeeded");
-    assert_eq!(
-        done.container("main")
-            .ended()
-            .map(|end| end.message().to_owned()),
-        Some("farewell".to_owned())
-    );
-}
-
-#[test]
 fn a_manifest_removed_while_its_pod_starts_leaves_nothing_running() {
     let node = Node::start();
     for number in 0..10_u64 {
