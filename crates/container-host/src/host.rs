@@ -90,7 +90,7 @@ pub struct ExecExit {
     pub signal: Option<i32>,
 }
 
-/// One more process in a container. Dropping it ends nothing; [`ContainerHost::kill_exec`] does.
+/// One more process in a container. Dropping it ends nothing; [`ContainerHost::end_exec`] does.
 #[derive(Debug)]
 pub struct ExecSession {
     pub number: u64,

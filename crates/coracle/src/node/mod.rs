@@ -1,6 +1,6 @@
 //! The agent: the kernel crates joined to the core.
 //!
-//! [`run`] builds everything in order and lives until a signal; the executor carries actions out, one file per group of them; `view` is
+//! [`run()`] builds everything in order and lives until a signal; the executor carries actions out, one file per group of them; `view` is
 //! what the HTTP server asks; `source` feeds manifests to the worker.
 
 mod boot;

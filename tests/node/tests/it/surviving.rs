@@ -177,11 +177,11 @@ fn an_exit_while_the_keeper_is_dead_is_reported_truthfully_or_as_unknown() {
 }
 
 #[test]
-fn an_exit_while_both_are_dead_is_never_a_success() {
+fn an_exit_while_both_are_dead_is_never_made_up() {
     let node = Node::start();
     node.apply(&pod("lost").once().container(sh(
         "main",
-        "trap 'exit 0' TERM; while :; do sleep 0.05; done",
+        "trap 'exit 23' TERM; while :; do sleep 0.05; done",
     )));
     let view = node.wait_ready("lost");
     let pid = node.container_pid(view.uid(), "main").expect("a process");
@@ -192,9 +192,12 @@ fn an_exit_while_both_are_dead_is_never_a_success() {
     node.start_agent();
     let view = node.wait_pod("lost", "ended", |pod| pod.phase() == "Failed");
     let end = view.container("main").ended().expect("ended");
-    assert_eq!(
-        (end.exit_code(), end.reason()),
-        (137, "ContainerStatusUnknown")
+    // unknown, unless whoever inherited the process was slow to collect it: then the kernel still told
+    assert!(
+        [(137, "ContainerStatusUnknown"), (23, "Error")].contains(&(end.exit_code(), end.reason())),
+        "{} {}",
+        end.exit_code(),
+        end.reason()
     );
 }
 
