@@ -6,7 +6,7 @@
 //!   `kill -9` at any instruction neither loses nor doubles a byte, and such that no log file is ever larger than its limit. It uses
 //!   blocking system calls, a fixed set of buffers for all containers, and no runtime.
 //! - The **reader** runs in the agent: [`Reader`] finds the lines that `coracle logs` asks for and follows the file across rotation.
-//!   [`housekeep`] compresses and drops rotated files.
+//!   [`housekeep()`] compresses and drops rotated files.
 //!
 //! In: FIFOs, bytes of a terminal, log paths. Out: log files, lines. It knows no pods: a log is a path. It trusts the directory that
 //! logs lie in down to its last three components; those may be in a tenant's hands and are resolved without following links.

@@ -2,7 +2,7 @@
 //!
 //! A field is added here in the change that makes the agent honour it, and nowhere else. Fields that are in the API and not in this
 //! table are refused as "not supported by this node", so that nothing is parsed and ignored. What only a scheduler reads (node
-//! selectors, affinity, tolerations, priorities) is no business of a node agent; it is accepted as [`Shape::Foreign`].
+//! selectors, affinity, tolerations, priorities) is no business of a node agent; it is accepted as [`Foreign`].
 
 use crate::shape::Shape::{Bool, Foreign, Int32, Int64, List, Map, Object, Quantity, Text};
 use crate::shape::{Field, no, only, yes};

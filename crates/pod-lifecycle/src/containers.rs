@@ -3,7 +3,7 @@
 //! Init containers run one after the other, each until it succeeds; then all main containers run side by side. Places that later
 //! features take: a restartable init container lets the next one start once it is up instead of once it succeeded
 //! (`next_init`); a container's own restart policy and rules decide in `restarts`; a hook or a probe turns `Up` into `Stopping`
-//! while the pod stays [`Stage::Running`], which `stop_containers` already serves there.
+//! while the pod stays [`Stage::Running`](crate::Stage::Running), which `stop_containers` already serves there.
 
 use crate::back_off::Fingerprint;
 use crate::ending::bounded;
@@ -57,7 +57,7 @@ impl Scene<'_> {
             .collect()
     }
 
-    /// [`Stage::Running`]
+    /// [`Stage::Running`](crate::Stage::Running)
     pub(crate) fn run_containers(&mut self) {
         self.tend_remains();
         self.stop_containers();

@@ -34,7 +34,7 @@
 //! - A look at the kernel that is older than the last completed action of a pod proves no absence. Exits are facts for ever.
 //! - Starting up is recovery: [`NodeCore::restore`], look, step. Nothing is started or taken away before the first
 //!   [`Input::Observed`]; nothing unknown is taken away before [`Input::SourcesReady`].
-//! - [`check`] says after every step what must never be; tests run it always.
+//! - [`check()`] says after every step what must never be; tests run it always.
 //!
 //! | module | decides |
 //! |---|---|
