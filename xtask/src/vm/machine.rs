@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(25 * 60);
 
 pub(super) fn run(kernel: &Path, initramfs: &Path) -> anyhow::Result<()> {
+    // One host thread for both processors: with one each, emulated processors were seen to lock up for minutes.
     let mut machine = program("qemu-system-x86_64")
         .args([
             "-machine",
             "q35",
             "-accel",
-            "tcg,thread=multi",
+            "tcg,thread=single",
             "-cpu",
             "max",
         ])
