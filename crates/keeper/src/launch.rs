@@ -95,24 +95,32 @@ impl Keeper {
         drop(its);
         fds.clear();
         let started_at = now();
-        let start_ticks = linux_sys::process::start_ticks(pid);
-        let start_ticks = start_ticks.map_err(failed(
+        let start_ticks = linux_sys::process::start_ticks(pid).map_err(failed(
             Stage::Clone,
             prepare("cannot read the start time of the process"),
-        ))?;
+        ));
         let process = Process {
             pid,
-            start_ticks,
+            // without it the launch fails below
+            start_ticks: start_ticks.as_ref().map_or(0, |ticks| *ticks),
             started_at,
         };
-        let written =
-            pid_file::write(&description.files.run, &process).and_then(|()| report::let_go(&mine));
-        if let Err(e) = &written {
-            // without it nobody could find the container again
-            let _ = linux_sys::pidfd::pidfd_kill(pidfd.as_fd());
+        // without the file nobody could find the container again, without the word it does not become the program
+        let noted = start_ticks
+            .and_then(|_| {
+                pid_file::write(&description.files.run, &process)
+                    .map_err(failed(Stage::Prepare, prepare("cannot write the pid file")))
+            })
+            .and_then(|()| {
+                report::let_go(&mine).map_err(failed(
+                    Stage::Prepare,
+                    prepare("cannot tell the process to go on"),
+                ))
+            });
+        if let Err(failure) = &noted {
             say(&format!(
-                "container {} cannot be launched: {e}",
-                description.container
+                "container {} cannot be launched: {}",
+                description.container, failure.message
             ));
         }
         let container = Container {
@@ -134,9 +142,8 @@ impl Keeper {
         };
         self.containers.insert(number, container);
         self.watch_report(number);
-        if let Err(e) = written {
-            let doing = || "cannot write the pid file".to_owned();
-            self.fail_launch(number, failed(Stage::Prepare, doing)(e));
+        if let Err(failure) = noted {
+            self.fail_launch(number, failure);
         }
         Ok(())
     }

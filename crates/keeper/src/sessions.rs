@@ -108,18 +108,15 @@ impl Keeper {
         let start_ticks = linux_sys::process::start_ticks(pid).map_err(failed(
             Stage::Clone,
             prepare("cannot read the start time of the process"),
-        ))?;
-        report::let_go(&mine).map_err(failed(
-            Stage::Prepare,
-            prepare("cannot talk to the process"),
-        ))?;
+        ));
         let session = Session {
             container: description.container,
             session: description.session,
             asked,
             process: Process {
                 pid,
-                start_ticks,
+                // without it the session fails below
+                start_ticks: start_ticks.as_ref().map_or(0, |ticks| *ticks),
                 started_at: now(),
             },
             pidfd,
@@ -129,16 +126,28 @@ impl Keeper {
                 ready: None,
             },
         };
-        if let SessionPhase::Starting { report, .. } = &session.phase {
-            self.poller
-                .watch(report, Token::new(Kind::SessionReport, number))
-                .map_err(failed(
-                    Stage::Prepare,
-                    prepare("cannot wait for the process"),
-                ))?;
-        }
+        let released = match (start_ticks, &session.phase) {
+            (Ok(_), SessionPhase::Starting { report, .. }) => self.release(number, report),
+            (Err(failure), _) => Err(failure),
+            (Ok(_), _) => Ok(()),
+        };
         self.sessions.insert(number, session);
+        if let Err(failure) = released {
+            self.fail_session(number, failure);
+        }
         Ok(())
+    }
+
+    /// Gives the process the word to go on, and waits for what it reports.
+    fn release(&self, number: u64, report: &OwnedFd) -> Result<(), Failure> {
+        report::let_go(report).map_err(failed(Stage::Prepare, || {
+            "cannot tell the process to go on".into()
+        }))?;
+        self.poller
+            .watch(report, Token::new(Kind::SessionReport, number))
+            .map_err(failed(Stage::Prepare, || {
+                "cannot wait for the process".into()
+            }))
     }
 
     pub(crate) fn session_reported(&mut self, number: u64) {

@@ -91,10 +91,12 @@ pub(crate) fn send(
     Ok(())
 }
 
-/// The keeper's word that the process is noted.
+/// The keeper's word that the process is noted. A child that has ended by then has said why: that is read as any other report.
 pub(crate) fn let_go(socket: &OwnedFd) -> io::Result<()> {
-    rustix::net::send(socket, b"!", SendFlags::NOSIGNAL)?;
-    Ok(())
+    match rustix::net::send(socket, b"!", SendFlags::NOSIGNAL) {
+        Ok(_) | Err(rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// Waits for the keeper's word, in the child. An error also when the keeper is gone.

@@ -253,3 +253,46 @@ fn a_container_is_born_in_its_v2_cgroup() {
     );
     assert_eq!((exit.code, text.as_str()), (0, "0::/\n1\n3\nrefused\n"));
 }
+
+/// Children of a process that have ended and were not collected.
+fn zombies_of(pid: u32) -> Vec<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let children = children.unwrap_or_default();
+    let is_zombie = |child: &u32| {
+        std::fs::read_to_string(format!("/proc/{child}/stat"))
+            .is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|s| s.starts_with('Z')))
+    };
+    let children = children.split_whitespace().filter_map(|c| c.parse().ok());
+    children.filter(is_zombie).collect()
+}
+
+#[test]
+fn a_process_that_failed_before_it_was_noted_tells_why_itself() {
+    if !is_root() {
+        return;
+    }
+    let node = Node::new();
+    let mut description = node.plain("early", &["true"]);
+    description.rootfs.layers = vec![node.path("layers/missing")];
+    // the keeper waits here until somebody reads what it notes
+    let note = description.files.run.join(".pid");
+    rustix::fs::mkfifoat(
+        rustix::fs::CWD,
+        &note,
+        rustix::fs::Mode::from_raw_mode(0o600),
+    )
+    .expect("a FIFO");
+    let mut connection = node.connect();
+    let failure = std::thread::scope(|scope| {
+        let launch = scope.spawn(|| node.launch_fails(&mut connection, description, vec![]));
+        eventually("the process has ended", || {
+            zombies_of(node.keeper_pid()).pop()
+        });
+        std::fs::read(&note).expect("the note");
+        launch.join().expect("a failure")
+    });
+    assert_eq!(failure.stage, Stage::Rootfs, "{failure:?}");
+    assert!(zombies_of(node.keeper_pid()).is_empty());
+    // and it goes on as before
+    assert_eq!(node.sh("next", "exit 3", |_| {}).0.code, 3);
+}
