@@ -149,7 +149,7 @@ impl Logs {
     ) -> Option<&'a mut LogFile> {
         if matches!(log, Log::Closed) {
             match LogFile::open(&files.log, files.log_max_bytes) {
-                Ok(open) => *log = Log::Open(open),
+                Ok(open) => *log = Log::Open(open.keeping(files.log_max_files)),
                 Err(e) if e.is_full() => self.blocked = true,
                 Err(e) => {
                     say(&format!(

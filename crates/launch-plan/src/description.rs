@@ -185,6 +185,13 @@ pub struct ContainerFiles {
     pub log: PathBuf,
     /// Rotate so that no log file is ever larger than this, in bytes.
     pub log_max_bytes: u64,
+    /// Keep at most this many log files, the current one counted. Descriptions of before it could be chosen meant five.
+    #[serde(default = "five")]
+    pub log_max_files: u32,
+}
+
+fn five() -> u32 {
+    5
 }
 
 /// One more process in a running container. The keeper enters the namespaces of the container's first process.
@@ -198,4 +205,14 @@ pub struct ExecDescription {
     pub cgroup: CgroupPlacement,
     /// A terminal in the container's devpts; its master comes back to the agent.
     pub terminal: bool,
+    /// What the terminal has before the program runs. Missing in descriptions of earlier agents; an earlier keeper does not read it.
+    #[serde(default)]
+    pub size: Option<TerminalSize>,
+}
+
+/// In characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalSize {
+    pub rows: u16,
+    pub columns: u16,
 }

@@ -1,7 +1,7 @@
 //! One more process in a container that was launched by a plan: the same user, environment, capabilities, seccomp program and directory.
 
 use crate::command::check_argv;
-use crate::description::{CgroupPlacement, ExecDescription, FdIndex, Process};
+use crate::description::{CgroupPlacement, ExecDescription, FdIndex, Process, TerminalSize};
 use crate::error::PlanError;
 use crate::fds::FdSource;
 use crate::plan::{Planned, check_size};
@@ -12,6 +12,8 @@ pub struct ExecRequest {
     /// Executed as it is: no `$(VAR)`, no image.
     pub argv: Vec<String>,
     pub terminal: bool,
+    /// Of the terminal, if it is known.
+    pub size: Option<TerminalSize>,
     pub cgroup: CgroupPlacement,
 }
 
@@ -51,6 +53,7 @@ pub fn exec_plan(container: &Planned, request: ExecRequest) -> Result<ExecPlanne
             process,
             cgroup: request.cgroup,
             terminal: request.terminal,
+            size: request.size,
         },
         fds,
     })

@@ -177,6 +177,7 @@ fn host_facts(
             exit: parts.paths.exit_of(key),
             log: parts.paths.log_of(pod.name(), key),
             log_max_bytes: parts.log_max_bytes,
+            log_max_files: parts.log_max_files,
         },
     }
 }

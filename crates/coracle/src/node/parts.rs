@@ -24,6 +24,7 @@ pub(crate) struct Parts {
     pub(crate) dns: NodeDns,
     pub(crate) pod_pids_limit: Option<u64>,
     pub(crate) log_max_bytes: u64,
+    pub(crate) log_max_files: u32,
     /// Of the cgroup beside `kubepods` that the keeper is in.
     pub(crate) keeper_cgroup: String,
     pub(crate) now: fn() -> Now,

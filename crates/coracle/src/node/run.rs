@@ -283,6 +283,7 @@ fn build(config: &NodeConfig) -> Result<Built> {
         },
         pod_pids_limit: config.pod_pids_limit.map(u64::from),
         log_max_bytes: config.container_log_max_size.0,
+        log_max_files: config.container_log_max_files,
         keeper_cgroup,
         paths,
         now,

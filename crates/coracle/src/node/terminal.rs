@@ -15,6 +15,7 @@ pub(crate) struct Terminal(OwnedFd);
 impl Terminal {
     pub(crate) fn new(master: OwnedFd, size: Option<TerminalSize>) -> io::Result<Self> {
         if let Some(size) = size {
+            // a keeper of before the size came with the command has not set it
             set_size(&master, size)?;
         }
         Ok(Self(master))

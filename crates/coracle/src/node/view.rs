@@ -139,6 +139,10 @@ impl Node for NodeView {
         let session = parts.host.new_session();
         let theirs = Arc::clone(parts);
         let (of_key, argv, tty) = (key.clone(), request.command.clone(), request.tty);
+        let size = request.size.map(|size| launch_plan::TerminalSize {
+            rows: size.rows,
+            columns: size.columns,
+        });
         let prepared = tokio::task::spawn_blocking(move || {
             let internal = |e: &dyn std::error::Error| NodeError::Internal(chain(e));
             let placement = theirs
@@ -149,6 +153,7 @@ impl Node for NodeView {
                 session,
                 argv,
                 terminal: tty,
+                size,
                 cgroup: cgroup_placement(placement),
             };
             let planned = exec_plan(&launch.planned, request)

@@ -3,7 +3,7 @@
 use super::{Ground, Step, Timeline, failed, refused};
 use super::{cgroup, command, devices, masks, mounts, privileges, report, rootfs, stdio};
 use crate::protocol::{FailureKind, Stage};
-use launch_plan::description::{LaunchDescription, SharedNamespace};
+use launch_plan::description::{LaunchDescription, SharedNamespace, TerminalSize};
 use linux_sys::mount_attr::{MountFlags, set_mount_attributes};
 use rustix::thread::LinkNameSpaceType;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -73,7 +73,7 @@ fn set_up(setup: &ContainerSetup<'_>) -> Step<std::convert::Infallible> {
     mounts::mount_all(root.as_fd(), description, sources)?;
     devices::make(root.as_fd(), description)?;
     let slave = if description.stdio.terminal {
-        Some(open_terminal(root.as_fd(), process.uid, *report)?)
+        Some(open_terminal(root.as_fd(), process.uid, None, *report)?)
     } else {
         None
     };
@@ -145,11 +145,15 @@ pub(super) fn finish(
 pub(super) fn open_terminal(
     root: BorrowedFd<'_>,
     uid: u32,
+    size: Option<TerminalSize>,
     report: BorrowedFd<'_>,
 ) -> Step<OwnedFd> {
     let (master, slave) = devices::terminal(root, uid).map_err(failed(Stage::Stdio, || {
         "cannot open a terminal in the container's devpts".into()
     }))?;
+    if let Some(size) = size {
+        stdio::set_size(slave.as_fd(), size)?;
+    }
     report::send(report, &report::Report::Terminal, Some(master.as_fd()))
         .map_err(failed(Stage::Stdio, || {
             "cannot hand the terminal over".into()

@@ -65,7 +65,7 @@ fn set_up(setup: &SessionSetup<'_>) -> Step<std::convert::Infallible> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open("/", flags, Mode::empty())
             .map_err(failed(Stage::Stdio, || "cannot open the root".into()))?;
-        let slave = open_terminal(root.as_fd(), process.uid, *report)?;
+        let slave = open_terminal(root.as_fd(), process.uid, description.size, *report)?;
         stdio::become_terminal(slave.as_fd())?;
     } else {
         let missing = || {

@@ -5,9 +5,10 @@
 
 use super::{Step, failed};
 use crate::protocol::Stage;
-use launch_plan::description::LaunchDescription;
+use launch_plan::description::{LaunchDescription, TerminalSize};
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
+use rustix::termios::{Winsize, tcsetwinsize};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub(super) struct Streams {
@@ -78,6 +79,19 @@ pub(super) fn become_standard(
         .map_err(failed(Stage::Stdio, || {
             "cannot set up standard input and output".into()
         }))
+}
+
+/// Before the program runs: it sees no other size first, and no `SIGWINCH`.
+pub(super) fn set_size(terminal: BorrowedFd<'_>, size: TerminalSize) -> Step<()> {
+    let size = Winsize {
+        ws_row: size.rows,
+        ws_col: size.columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(terminal, size).map_err(failed(Stage::Stdio, || {
+        "cannot set the size of the terminal".into()
+    }))
 }
 
 /// Makes a terminal the controlling one of this session, and all three streams.

@@ -282,6 +282,7 @@ impl Node {
                 log: self.path("logs").join(format!("{name}.log")),
                 run,
                 log_max_bytes: 10 << 20,
+                log_max_files: 5,
             },
         }
     }

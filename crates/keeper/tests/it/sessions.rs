@@ -3,7 +3,7 @@ use crate::node::{Node, exit_of, is_root};
 use crate::terminals::read_until;
 use keeper::client::{Answer, Connection};
 use keeper::protocol::{Event, ExecStdio, FailureKind, Refusal, Reply, Request, Stage};
-use launch_plan::description::{ExecDescription, FdIndex};
+use launch_plan::description::{ExecDescription, FdIndex, TerminalSize};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -20,6 +20,7 @@ fn describe(node: &Node, held: &Held, session: u64, argv: &[&str]) -> ExecDescri
             &format!("exec-{session}"),
         ),
         terminal: false,
+        size: None,
     }
 }
 
@@ -101,6 +102,10 @@ fn a_session_with_a_terminal_gets_one_of_the_containers() {
         &["sh", "-c", "tty; stty size; read x; echo got $x; exit 4"],
     );
     description.terminal = true;
+    description.size = Some(TerminalSize {
+        rows: 33,
+        columns: 77,
+    });
     let answer = connection
         .call(
             Request::Exec {
@@ -117,8 +122,8 @@ fn a_session_with_a_terminal_gets_one_of_the_containers() {
         panic!("{answer:?}")
     };
     let master = &answer.descriptors[at.0 as usize];
-    let text = read_until(master, "\r\n");
-    assert!(text.starts_with("/dev/pts/0"), "{text}");
+    let text = read_until(master, "77\r\n");
+    assert_eq!(text, "/dev/pts/0\r\n33 77\r\n");
     rustix::io::write(master, b"it\n").expect("typed");
     read_until(master, "got it");
     assert!(matches!(

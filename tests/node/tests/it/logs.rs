@@ -182,6 +182,27 @@ fn a_log_is_rotated_exactly_at_its_limit() {
 }
 
 #[test]
+fn as_many_log_files_are_kept_as_the_configuration_says() {
+    let node = Node::builder()
+        .config("containerLogMaxSize: 16Ki\ncontainerLogMaxFiles: 9\n")
+        .start();
+    let script = "yes 0123456789012345678901234567890123456789 | head -n 8000";
+    node.apply(&pod("flood").once().container(sh("main", script)));
+    node.wait_phase("flood", "Succeeded");
+    let dir = log_dir(&node, "flood", "main");
+    // one that is being compressed is there under two names
+    let files: std::collections::BTreeSet<String> = fs::read_dir(&dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .map(|name| {
+            let name = name.trim_end_matches(".tmp").trim_end_matches(".gz");
+            name.to_owned()
+        })
+        .collect();
+    assert_eq!(files.len(), 9, "{files:?}");
+}
+
+#[test]
 fn following_ends_with_the_container() {
     let node = Node::start();
     node.apply(

@@ -83,6 +83,7 @@ fn world() -> World {
                 exit: "/var/lib/coracle/pods/u/containers/c.2/exit".into(),
                 log: "/var/log/pods/default_web_u/c/2.log".into(),
                 log_max_bytes: 10 << 20,
+                log_max_files: 5,
             },
         },
     }
@@ -460,6 +461,31 @@ fn security_follows_container_then_pod_then_node() -> Answer {
 }
 
 #[test]
+fn descriptions_of_earlier_agents_are_understood() -> Answer {
+    let planned = of(json!({}))?;
+    let mut description = serde_json::to_value(&planned.description)?;
+    let files = description["files"].as_object_mut().ok_or("no files")?;
+    assert!(files.remove("log_max_files").is_some());
+    let read: LaunchDescription = serde_json::from_value(description)?;
+    assert_eq!(read, planned.description);
+
+    let request = ExecRequest {
+        session: 1,
+        argv: vec!["sh".to_owned()],
+        terminal: true,
+        size: None,
+        cgroup: planned.description.cgroup.clone(),
+    };
+    let exec = exec_plan(&planned, request)?;
+    let mut description = serde_json::to_value(&exec.description)?;
+    let fields = description.as_object_mut().ok_or("no fields")?;
+    assert!(fields.remove("size").is_some());
+    let read: crate::ExecDescription = serde_json::from_value(description)?;
+    assert_eq!(read, exec.description);
+    Ok(())
+}
+
+#[test]
 fn an_exec_session_is_the_container_with_another_command() -> Answer {
     let planned =
         of(json!({"securityContext": {"runAsUser": 1000, "allowPrivilegeEscalation": false}}))?;
@@ -469,6 +495,10 @@ fn an_exec_session_is_the_container_with_another_command() -> Answer {
         session: 9,
         argv: argv.iter().map(|s| (*s).to_owned()).collect(),
         terminal: true,
+        size: Some(crate::TerminalSize {
+            rows: 33,
+            columns: 77,
+        }),
         cgroup: planned.description.cgroup.clone(),
     };
     let exec = exec_plan(&planned, request(&["sh", "-c", "$(WHO)"]))?;
@@ -491,6 +521,10 @@ fn an_exec_session_is_the_container_with_another_command() -> Answer {
         )
     );
     assert_eq!(this.env.last().map(String::as_str), Some("TERM=xterm"));
+    assert_eq!(
+        exec.description.size.map(|s| (s.rows, s.columns)),
+        Some((33, 77))
+    );
     assert_eq!(this.seccomp, Some(FdIndex(0)));
     assert!(matches!(exec.fds[..], [FdSource::Seccomp { .. }]));
     assert_eq!(exec_plan(&planned, request(&[])), Err(PlanError::NoCommand));
