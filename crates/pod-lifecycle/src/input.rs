@@ -14,6 +14,11 @@ pub enum Input {
         uid: PodUid,
         grace: Option<Duration>,
     },
+    /// The pod broke a limit that only its end can enforce: it fails, at once, with `message`. Ignored of a pod that is ending.
+    Evicted {
+        uid: PodUid,
+        message: String,
+    },
     /// An action was answered.
     Fact(Fact),
     Exit(ExitSeen),

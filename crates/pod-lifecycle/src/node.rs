@@ -110,6 +110,7 @@ impl NodeCore {
         match input {
             Input::Desired(pod) => self.desired(pod, now),
             Input::Deleted { uid, grace } => self.delete(&uid, WhyTerminating::Deleted, grace, now),
+            Input::Evicted { uid, message } => self.evict(&uid, &message, now),
             Input::Fact(fact) => {
                 if self.dispatcher.answered(&fact.key) {
                     self.step(&fact.key.pod().clone(), &Event::Fact(&fact), now);
@@ -202,6 +203,19 @@ impl NodeCore {
             },
             now,
         );
+    }
+
+    fn evict(&mut self, uid: &PodUid, message: &str, now: Now) {
+        let is_ending = |entry: &Entry| !entry.record.stage.is_before_termination();
+        if self.entries.get(uid).is_none_or(is_ending) {
+            return;
+        }
+        let withdrawn = self.dispatcher.withdraw(uid);
+        let event = Event::Evict {
+            message,
+            withdrawn: &withdrawn,
+        };
+        self.step(uid, &event, now);
     }
 
     fn pull_wanted(&mut self, action: Action, now: Now) {

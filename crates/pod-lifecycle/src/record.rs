@@ -64,6 +64,8 @@ pub enum WhyTerminating {
     Completed,
     /// Somebody deleted it.
     Deleted,
+    /// It broke a limit: see [`PodRecord::evicted`].
+    Evicted,
     /// Nobody wants it: it is known only from the kernel, or from a record whose pod is in no source.
     Unwanted,
 }
@@ -197,6 +199,9 @@ pub struct PodRecord {
     pub conditions: Conditions,
     /// The machine was booted anew: init containers have to run again.
     pub rebooted: bool,
+    /// It broke a limit and fails for it: the message of its status. Written once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evicted: Option<String>,
 }
 
 impl PodRecord {
@@ -246,6 +251,7 @@ impl PodRecord {
             phase: Phase::default(),
             conditions: Conditions::default(),
             rebooted: false,
+            evicted: None,
         }
     }
 

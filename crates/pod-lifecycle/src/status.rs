@@ -1,6 +1,7 @@
 //! The pod's status as a kubelet would write it. A function of the record; nothing is remembered here.
 
 use crate::ending::LOST;
+use crate::termination::EVICTED;
 use crate::view::{State, View, incomplete_inits, unready_mains, views};
 use crate::{
     Condition, ContainerRecord, EndReason, Ending, Phase, PodRecord, Settings, WaitReason,
@@ -24,8 +25,14 @@ pub fn status(record: &PodRecord, pod: &AdmittedPod, settings: &Settings) -> Pod
         record.addresses.iter().collect()
     };
     let generation = pod.pod().metadata.generation.filter(|g| *g != 0);
+    let evicted = record
+        .evicted
+        .as_ref()
+        .filter(|_| record.phase == Phase::Failed);
     PodStatus {
         phase: Some(record.phase.as_str().to_owned()),
+        reason: evicted.map(|_| EVICTED.to_owned()),
+        message: evicted.cloned(),
         conditions: Some(conditions(record, pod, generation)),
         host_ip: host_ips.first().map(|ip| (*ip).clone()),
         host_ips: list(host_ips.into_iter().map(|ip| HostIP { ip: ip.clone() })),

@@ -30,6 +30,11 @@ pub enum Event<'a> {
         grace: Option<Duration>,
         withdrawn: &'a [Action],
     },
+    /// The pod is to fail for what it did, with this message. `withdrawn` as above.
+    Evict {
+        message: &'a str,
+        withdrawn: &'a [Action],
+    },
     /// The executor found no image and begins to pull one.
     PullBegins(&'a ContainerName),
 }
@@ -124,6 +129,7 @@ impl Scene<'_> {
                 grace,
                 withdrawn,
             } => self.absorb_delete(*why, *grace, withdrawn),
+            Event::Evict { message, withdrawn } => self.absorb_evict(message, withdrawn),
             Event::PullBegins(name) => self.absorb_pull_begins(name),
         }
     }

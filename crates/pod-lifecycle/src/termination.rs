@@ -1,5 +1,6 @@
 //! The end of a pod: told to stop, killed at the deadline, cleaned up, forgotten.
 
+use crate::ending::bounded;
 use crate::step::Scene;
 use crate::{ContainerState, Retry, Stage, StopProgress, Terminating, WhyTerminating};
 use pod_model::{Action, ContainerKey, Failure, Reason};
@@ -7,6 +8,10 @@ use std::time::Duration;
 
 /// A kubelet's `minimumGracePeriodInSeconds`. Only an explicit zero is shorter.
 const LEAST_GRACE: Duration = Duration::from_secs(2);
+/// A kubelet's `immediateEvictionGracePeriodSeconds` is 1, and then the least grace counts.
+const EVICTION_GRACE: Duration = LEAST_GRACE;
+/// Reason of the event and of the status.
+pub(crate) const EVICTED: &str = "Evicted";
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// A kill was delivered, and the end has not been seen: look after it.
@@ -40,6 +45,21 @@ impl Scene<'_> {
             }
             _ => {}
         }
+    }
+
+    /// A kubelet's `evictPod` for local storage: an event, no time to speak of, and in the end a failed pod. No `DisruptionTarget`: a
+    /// kubelet sets that for pressure on the node, not for a pod's own excess.
+    pub(crate) fn absorb_evict(&mut self, message: &str, withdrawn: &[Action]) {
+        for action in withdrawn {
+            self.withdraw(action);
+        }
+        if !self.record.stage.is_before_termination() {
+            return;
+        }
+        let message = bounded(message);
+        self.say(Reason::warning(EVICTED, message.clone()));
+        self.record.evicted = Some(message);
+        self.record.stage = self.terminating(WhyTerminating::Evicted, EVICTION_GRACE);
     }
 
     fn spec_grace(&self) -> Duration {

@@ -130,6 +130,11 @@ pub(crate) fn phase(record: &PodRecord, pod: &AdmittedPod) -> Phase {
     if record.phase.is_terminal() {
         return record.phase;
     }
+    let is_over = record.stage.rank() >= Stage::CleaningUp.rank();
+    if record.evicted.is_some() {
+        // as a kubelet, which reports no end before nothing can run any more
+        return if is_over { Phase::Failed } else { record.phase };
+    }
     let policy = pod.restart_policy();
     let restarts = |role, code| crate::containers::restarts(role, policy, code);
     let mut pending_inits = 0;
@@ -166,7 +171,6 @@ pub(crate) fn phase(record: &PodRecord, pod: &AdmittedPod) -> Phase {
         stopped += 1;
         for_good += usize::from(!restarts(ContainerRole::Main, code));
     }
-    let is_over = record.stage.rank() >= Stage::CleaningUp.rank();
     let computed = if pending_inits > 0 || waiting > 0 {
         Phase::Pending
     } else if running > 0 {

@@ -130,6 +130,12 @@ impl World {
             grace,
         });
     }
+    pub fn evict(&mut self, pod: &AdmittedPod, message: &str) {
+        self.input(Input::Evicted {
+            uid: pod.uid().clone(),
+            message: message.to_owned(),
+        });
+    }
     pub fn look(&mut self) {
         let observed = self.machine.observe();
         self.show(observed);

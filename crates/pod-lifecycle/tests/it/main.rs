@@ -2,6 +2,7 @@
 //! scenario is checked against the invariants.
 
 mod dispatching;
+mod evicting;
 mod images;
 mod init;
 mod invariants;

@@ -44,6 +44,7 @@ impl Kind {
 enum Op {
     Desire(usize),
     Delete(usize, Option<u64>),
+    Evict(usize),
     Pass(u64),
     Look,
     KeepLook,
@@ -137,6 +138,8 @@ fn ops() -> impl Strategy<Value = Op> {
     prop_oneof![
         6 => (0usize..4).prop_map(Op::Desire),
         4 => (0usize..4, proptest::option::of(0u64..20)).prop_map(|(pod, grace)| Op::Delete(pod, grace)),
+        // the first two must run in the end, one after the other
+        1 => (2usize..4).prop_map(Op::Evict),
         8 => pass.prop_map(Op::Pass),
         2 => Just(Op::Look),
         1 => Just(Op::KeepLook),
@@ -183,6 +186,7 @@ fn live(ops: &[Op]) {
                 wanted[*i] = false;
                 world.delete_within(&pods[*i], grace.map(Duration::from_secs));
             }
+            Op::Evict(i) => world.evict(&pods[*i], "too much"),
             Op::Pass(ms) => world.run_for(Duration::from_millis(*ms)),
             Op::Look => world.look(),
             Op::KeepLook => kept = Some(world.machine.observe()),
