@@ -77,6 +77,15 @@ pub(crate) struct Found {
     pub(crate) launch: Option<Launch>,
     /// Written by the keeper right after the clone.
     pub(crate) process: Option<Process>,
+    /// That process got as far as the container's program.
+    pub(crate) has_executed: bool,
+}
+
+impl Found {
+    /// A keeper has started its program, so that another keeper can adopt it.
+    pub(crate) fn was_launched(&self) -> bool {
+        self.process.is_some() && self.has_executed
+    }
 }
 
 /// All attempts that have a run directory.
@@ -100,10 +109,12 @@ pub(crate) fn find_all(paths: &HostPaths) -> io::Result<Vec<Found>> {
                 }
             };
             let process = keeper::pid_file::read(&run);
+            let has_executed = keeper::pid_file::has_executed(&run);
             found.push(Found {
                 key,
                 launch,
                 process,
+                has_executed,
             });
         }
     }

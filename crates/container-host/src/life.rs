@@ -18,11 +18,12 @@ use crate::link::{Link, LinkError};
 use keeper::protocol::{AdoptContainer, Adoption, ContainerStatus, Event, Reply, Request};
 use launch_plan::{FdIndex, PidNamespace};
 use pod_model::{ContainerKey, ExitCause, ExitRecord, ExitSeen, MonoTime, Now, WallTime};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::Stdio;
@@ -35,6 +36,11 @@ use tokio::sync::mpsc;
 const AGAIN: Duration = Duration::from_millis(20);
 /// Tries to reach a keeper that was started, before another is started.
 const PATIENCE: u32 = 250;
+/// A killed process that was being prepared ends at once, unless the kernel holds it.
+const UNFINISHED: Timespec = Timespec {
+    tv_sec: 5,
+    tv_nsec: 0,
+};
 
 #[derive(Debug, thiserror::Error)]
 enum LifeError {
@@ -212,8 +218,11 @@ impl ContainerHost {
         let mut containers = Vec::new();
         let mut asked = Vec::new();
         for found in found {
-            let Some(launch) = found.launch.as_ref().filter(|_| found.process.is_some()) else {
-                // cut off before its process was made: the core starts it again, or has it removed
+            let Some(launch) = found.launch.as_ref().filter(|_| found.was_launched()) else {
+                // cut off before its program was executed: the core starts it again, or has it removed
+                if let Some(process) = found.process {
+                    end_unfinished(process).await;
+                }
                 if !self.shared.table.knows(&found.key) {
                     self.shared
                         .table
@@ -350,6 +359,21 @@ fn unknown_exit() -> ExitRecord {
         finished_at: WallTime(linux_sys::clock::realtime_nanos()),
         finished_mono: MonoTime(linux_sys::clock::boottime_nanos()),
     }
+}
+
+/// Ends what a keeper was preparing when it died: it dies with the keeper, so this waits more than it kills.
+async fn end_unfinished(process: keeper::protocol::Process) {
+    let Some(pidfd) = open_same(process.pid, process.start_ticks) else {
+        return;
+    };
+    let wait = move || {
+        linux_sys::pidfd::pidfd_kill(pidfd.as_fd())?;
+        let mut ended = [PollFd::new(&pidfd, PollFlags::IN)];
+        rustix::event::poll(&mut ended, Some(&UNFINISHED))?;
+        io::Result::Ok(())
+    };
+    // an error says that there is nothing to end any more
+    let _ = tokio::task::spawn_blocking(wait).await;
 }
 
 /// A descriptor of that very process; a pid alone may be another's by now.

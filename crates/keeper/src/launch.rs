@@ -66,6 +66,10 @@ impl Keeper {
                 prepare("cannot make the pod's PID namespace"),
             ))?;
         }
+        let mark = pid_file::make_mark(&description.files.run).map_err(failed(
+            Stage::Prepare,
+            prepare("cannot make a file in the run directory"),
+        ))?;
         let cloned_at = boottime_nanos();
         let pod = self
             .pods
@@ -84,6 +88,7 @@ impl Keeper {
                     fds: &fds,
                     ground,
                     report: its.as_fd(),
+                    mark: mark.as_fd(),
                     cloned_at,
                 };
                 child::leave_the_keeper(listener, lock, its.as_fd());

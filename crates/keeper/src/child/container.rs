@@ -2,6 +2,7 @@
 
 use super::{Ground, Step, Timeline, failed, refused};
 use super::{cgroup, command, devices, masks, mounts, privileges, report, rootfs, stdio};
+use crate::pid_file;
 use crate::protocol::{FailureKind, Stage};
 use launch_plan::description::{LaunchDescription, SharedNamespace, TerminalSize};
 use linux_sys::mount_attr::{MountFlags, set_mount_attributes};
@@ -14,6 +15,8 @@ pub(crate) struct ContainerSetup<'a> {
     pub(crate) fds: &'a [OwnedFd],
     pub(crate) ground: &'a Ground,
     pub(crate) report: BorrowedFd<'a>,
+    /// Where it says that it executes its program.
+    pub(crate) mark: BorrowedFd<'a>,
     /// When the keeper called clone.
     pub(crate) cloned_at: u64,
 }
@@ -31,6 +34,7 @@ fn set_up(setup: &ContainerSetup<'_>) -> Step<std::convert::Infallible> {
         fds,
         ground,
         report,
+        mark,
         cloned_at,
     } = setup;
     let process = &description.process;
@@ -100,7 +104,11 @@ fn set_up(setup: &ContainerSetup<'_>) -> Step<std::convert::Infallible> {
         (None, Some(streams)) => streams.take_over()?,
         (None, None) => {}
     }
-    finish(process, program.as_deref(), *report, timeline, notes)
+    let command = finish(process, program.as_deref(), *report, &mut timeline)?;
+    // From here on nothing but its own program ends it: a keeper that comes later finds the mark, and adopts.
+    pid_file::mark(*mark).map_err(failed(Stage::Exec, || "cannot note the start".into()))?;
+    let _ = report::send(*report, &report::ready(&timeline, notes), None);
+    Err(command.execute())
 }
 
 /// What both a container and an exec session begin with.
@@ -117,14 +125,13 @@ pub(super) fn begin(ground: &Ground) -> Step<()> {
     privileges::restore_limits(ground)
 }
 
-/// What both end with.
+/// What both end with. What is left is to say so, and to execute the command.
 pub(super) fn finish(
     process: &launch_plan::description::Process,
     program: Option<&[u8]>,
     report: BorrowedFd<'_>,
-    mut timeline: Timeline,
-    notes: Vec<String>,
-) -> Step<std::convert::Infallible> {
+    timeline: &mut Timeline,
+) -> Step<command::Command> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let granted = privileges::become_user(process)?;
     privileges::enter(&process.cwd)?;
@@ -137,9 +144,7 @@ pub(super) fn finish(
     report::await_word(report).map_err(failed(Stage::Exec, || "the keeper is gone".into()))?;
     rustix::process::set_parent_process_death_signal(None)
         .map_err(failed(Stage::Exec, || "cannot let go of the keeper".into()))?;
-    report::send(report, &report::ready(&timeline, notes), None)
-        .map_err(failed(Stage::Exec, || "cannot report".into()))?;
-    Err(command.execute())
+    Ok(command)
 }
 
 pub(super) fn open_terminal(

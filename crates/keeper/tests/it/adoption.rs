@@ -1,6 +1,6 @@
 use crate::node::{Node, eventually, exit_of, is_root, text_of};
 use keeper::client::Connection;
-use keeper::protocol::{AdoptContainer, Adoption, Launched, Refusal, Reply, Request};
+use keeper::protocol::{AdoptContainer, Adoption, Launched, Refusal, Reply, Request, Stage};
 use keeper::{exit_slot, pid_file};
 use launch_plan::description::{ContainerFiles, FdIndex, LaunchDescription};
 use linux_sys::pidfd::pidfd_send_signal;
@@ -401,4 +401,25 @@ fn only_one_keeper_lives_in_a_run_directory() {
         "{second:?}"
     );
     node.connect();
+}
+
+#[test]
+fn only_what_executed_its_program_bears_the_mark_of_it() {
+    if !is_root() {
+        return;
+    }
+    let node = Node::new();
+    let mut connection = node.connect();
+    let held = Held::launch(
+        &node,
+        &mut connection,
+        node.plain("runs", &["sleep", "1000"]),
+    );
+    assert!(pid_file::has_executed(&held.files.run));
+
+    let refused = node.plain("refused", &["/nowhere/else"]);
+    let run = refused.files.run.clone();
+    let failure = node.launch_fails(&mut connection, refused, vec![]);
+    assert_eq!(failure.stage, Stage::Exec);
+    assert!(pid_file::read(&run).is_some() && !pid_file::has_executed(&run));
 }
