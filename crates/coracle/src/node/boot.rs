@@ -6,6 +6,9 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const A_MOMENT: Duration = Duration::from_secs(1);
 
 /// Held for the life of the agent; the kernel lets go of it when the agent dies, however it dies.
 #[derive(Debug)]
@@ -34,7 +37,7 @@ pub(crate) fn lock(directories: &[&Path]) -> Result<Alone> {
             Mode::from_raw_mode(0o600),
         )
         .with_context(|| format!("cannot open {}", path.display()))?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match lock_soon(&file) {
             Ok(()) => locks.push(file),
             Err(rustix::io::Errno::WOULDBLOCK) => bail!(
                 "another coracle runs on {}: end it first, or choose another directory (--run-dir, --root)",
@@ -46,6 +49,19 @@ pub(crate) fn lock(directories: &[&Path]) -> Result<Alone> {
         }
     }
     Ok(Alone { _locks: locks })
+}
+
+/// Of an agent that is killed while it starts a program, the half-made child holds the lock until it executes: a moment, and no agent.
+fn lock_soon(file: &OwnedFd) -> rustix::io::Result<()> {
+    let begin = Instant::now();
+    loop {
+        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) if begin.elapsed() < A_MOMENT => {
+                std::thread::sleep(A_MOMENT / 50);
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Whether the machine was booted since the run directory was last used.

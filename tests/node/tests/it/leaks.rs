@@ -37,7 +37,9 @@ fn a_pod_that_comes_and_goes_leaves_nothing() {
     }
     wait_back_to(&node, &before);
     let pods = node.root().join("pods");
-    assert!(std::fs::read_dir(pods).is_ok_and(|mut entries| entries.next().is_none()));
+    wait_until("no pod's directory", seconds(15), || {
+        std::fs::read_dir(&pods).is_ok_and(|mut entries| entries.next().is_none())
+    });
 }
 
 /// The counts once they stand still: the pool of network slots fills in the background.
