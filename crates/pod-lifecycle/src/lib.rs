@@ -80,7 +80,7 @@ pub use container::{
 };
 pub use ending::{EndReason, Ending};
 pub use input::{Input, StatusUpdate};
-pub use node::NodeCore;
+pub use node::{Decide, NodeCore};
 pub use record::{
     Condition, Conditions, PartState, Phase, PodRecord, Sandbox, Stage, Terminating, WhyTerminating,
 };

@@ -5,7 +5,7 @@ mod kernel;
 use crate::back_off::Fingerprint;
 use crate::check::{Violation, check};
 use crate::dispatch::Dispatcher;
-use crate::step::{Context, Event, Look, step};
+use crate::step::{Context, Event, Look, Step, step};
 use crate::view::comes_from_api;
 use crate::{Input, PodRecord, Settings, Stage, StatusUpdate, WhyTerminating, status};
 use pod_model::{
@@ -28,10 +28,14 @@ struct Entry {
     published: Option<u64>,
 }
 
+/// What decides about one pod: [`step()`], or in the simulator something that is wrong on purpose.
+pub type Decide = fn(PodRecord, Option<&AdmittedPod>, &Event<'_>, Context<'_>, now: Now) -> Step;
+
 /// The decisions of a whole node. No I/O: the driver calls [`handle`](Self::handle), then drains the `poll_*` queues in the order
 /// records, statuses, reasons, actions, and calls again when something happens or [`next_wake`](Self::next_wake) has come.
 #[derive(Debug)]
 pub struct NodeCore {
+    decide: Decide,
     settings: Settings,
     entries: BTreeMap<PodUid, Entry>,
     /// The pods of one name, in the order in which they may have it.
@@ -55,7 +59,13 @@ pub struct NodeCore {
 
 impl NodeCore {
     pub fn new(settings: Settings) -> Self {
+        Self::deciding_by(step, settings)
+    }
+
+    /// With another function in the place of [`step()`]: for tests of tests, which have to notice it.
+    pub fn deciding_by(decide: Decide, settings: Settings) -> Self {
         Self {
+            decide,
             dispatcher: Dispatcher::new(settings.kernel_slots, settings.max_parallel_image_pulls),
             settings,
             entries: BTreeMap::new(),
@@ -266,7 +276,7 @@ impl NodeCore {
             held: self.is_held(entry),
             looked: self.looked,
         };
-        let done = step(
+        let done = (self.decide)(
             entry.record.clone(),
             entry.pod.as_ref(),
             event,
