@@ -1,8 +1,8 @@
-//! Whole lives: created, run, ended, gone; and how fast a killed pod is final.
+//! Whole lives: created, run, ended, gone; and how fast a pod that is to end is final.
 
-use crate::bed::{Bed, sleeper};
+use crate::bed::Bed;
 use crate::row::Row;
-use node_tests::manifest::BUSYBOX;
+use node_tests::manifest::{BUSYBOX, idle};
 use node_tests::pod;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -76,7 +76,7 @@ pub(crate) fn stop() -> anyhow::Result<Vec<Row>> {
     let mut samples = Vec::new();
     for number in 0..54 {
         let name = format!("s{number}");
-        bed.node.apply(&sleeper(&name));
+        bed.node.apply(&pod(&name).container(idle("main")));
         bed.wait("the pod to run", Duration::from_millis(50), |pods| {
             Bed::running(pods) == 1
         })?;
@@ -97,7 +97,7 @@ pub(crate) fn stop() -> anyhow::Result<Vec<Row>> {
     Ok(vec![Row::new(
         "stop",
         samples,
-        "manifest removed, no grace (KILL), until its container is reported terminated over HTTP; polling included",
+        "manifest removed, its program ends at TERM, until its container is reported terminated over HTTP; polling included",
     )])
 }
 
