@@ -7,7 +7,11 @@
 //! ```text
 //! <run>/pods/<uid>.pod  <run>/pods/<uid>.record       every change, before acting on it
 //! <root>/pods/<uid>/pod <root>/pods/<uid>/record      within a second, durable
+//! <run>/pods/<uid>.gone                               removed in run, and not yet in root
 //! ```
+//!
+//! A pod that only root knows is one of an earlier boot, unless it is marked gone. One whose record is in run and whose text is not
+//! was taken over after a boot: its text never changes, so root's is as good.
 //!
 //! A file that cannot be read is moved aside and said once; the pod's other files and all other pods are untouched. A pod whose
 //! record is lost keeps its containers: what the kernel shows is believed, the counts begin anew.
@@ -25,6 +29,8 @@ use std::time::Duration;
 
 /// Version of the file that holds the pod: the JSON of a `v1` Pod, and its QoS class.
 const POD_VERSION: u32 = 1;
+/// Marks a pod that was removed in the run directory.
+const GONE: &str = ".gone";
 /// How long changes are gathered before they are written to the root directory.
 const GATHER: Duration = Duration::from_millis(250);
 
@@ -82,15 +88,23 @@ impl RecordFiles {
         fs::create_dir_all(&root)?;
         let queue: Arc<(Mutex<Queue>, Condvar)> = Arc::default();
         let theirs = Arc::clone(&queue);
+        let gone = run.clone();
         let writer = std::thread::Builder::new()
             .name("record-writer".into())
             .stack_size(128 << 10)
-            .spawn(move || write_durable(&theirs, &root))?;
-        Ok(Self {
+            .spawn(move || write_durable(&theirs, &root, &gone))?;
+        let files = Self {
             run,
             queue,
             writer: Some(writer),
-        })
+        };
+        // an earlier agent died before root was told
+        for uid in names(&files.run, Some(GONE))? {
+            if let Ok(uid) = PodUid::new(uid) {
+                files.remove_durable(&uid);
+            }
+        }
+        Ok(files)
     }
 
     /// Reads what an earlier agent left. The run directory's files win; root's are for pods that it does not know.
@@ -110,18 +124,31 @@ impl RecordFiles {
             );
             known.insert(uid);
         }
+        let gone: BTreeSet<String> = names(&run, Some(GONE))?.into_iter().collect();
         let root = root_dir.join("pods");
         for uid in names(&root, None)? {
-            if !known.contains(&uid) {
+            let (in_run, in_root) = (run.join(format!("{uid}.record")), root.join(&uid));
+            if known.contains(&uid) {
+                continue;
+            }
+            if in_run.exists() {
+                load_one(&in_root.join("pod"), &in_run, false, &mut loaded);
+            } else if !gone.contains(&uid) {
                 load_one(
-                    &root.join(&uid).join("pod"),
-                    &root.join(&uid).join("record"),
+                    &in_root.join("pod"),
+                    &in_root.join("record"),
                     true,
                     &mut loaded,
                 );
             }
         }
         Ok(loaded)
+    }
+
+    fn remove_durable(&self, uid: &PodUid) {
+        for name in ["pod", "record"] {
+            self.enqueue(uid, name, Durable::Remove);
+        }
     }
 
     fn enqueue(&self, uid: &PodUid, name: &'static str, what: Durable) {
@@ -147,6 +174,7 @@ impl Records for RecordFiles {
             &bytes,
             Durability::Cache,
         )?;
+        let _ = fs::remove_file(self.run.join(format!("{}{GONE}", pod.uid())));
         self.enqueue(
             pod.uid(),
             "pod",
@@ -177,10 +205,12 @@ impl Records for RecordFiles {
     }
 
     fn remove(&mut self, uid: &PodUid) {
-        for name in ["pod", "record"] {
+        // without the mark, root's copy would be taken for a pod of an earlier boot by an agent that starts now
+        let _ = fs::write(self.run.join(format!("{uid}{GONE}")), "");
+        for name in ["record", "pod"] {
             let _ = fs::remove_file(self.run.join(format!("{uid}.{name}")));
-            self.enqueue(uid, name, Durable::Remove);
         }
+        self.remove_durable(uid);
     }
 }
 
@@ -268,7 +298,7 @@ pub fn quarantine(path: &Path, why: &str, said: &mut Vec<String>) {
 
 /// The thread: takes the latest of each object and writes it with fsync. An error is retried with the next change of the object; it
 /// costs nothing but what a reboot would forget.
-fn write_durable(queue: &(Mutex<Queue>, Condvar), root: &Path) {
+fn write_durable(queue: &(Mutex<Queue>, Condvar), root: &Path, run: &Path) {
     let (lock, wake) = queue;
     loop {
         let batch = {
@@ -304,8 +334,106 @@ fn write_durable(queue: &(Mutex<Queue>, Condvar), root: &Path) {
                     let _ = fs::remove_file(&path);
                     // the directory goes with its last file; volumes and containers have been removed before
                     let _ = fs::remove_dir(&dir);
+                    if !dir.join("pod").exists() && !dir.join("record").exists() {
+                        let _ = fs::remove_file(run.join(format!("{uid}{GONE}")));
+                    }
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+    const VERSION: u32 = 1;
+
+    fn pod(uid: &str) -> AdmittedPod {
+        let metadata = ObjectMeta {
+            name: Some("web".to_owned()),
+            uid: Some(uid.to_owned()),
+            ..ObjectMeta::default()
+        };
+        let pod = Pod {
+            metadata,
+            ..Pod::default()
+        };
+        AdmittedPod::from_validated(pod, QosClass::BestEffort).expect("a pod")
+    }
+
+    fn found(run: &Path, root: &Path) -> Vec<(String, Option<Vec<u8>>, bool)> {
+        let loaded = RecordFiles::load(run, root).expect("records are listed");
+        assert_eq!(loaded.quarantined, Vec::<String>::new());
+        let told = |stored: StoredPod| {
+            let record = stored.record.map(|(_, bytes)| bytes);
+            (
+                stored.pod.uid().to_string(),
+                record,
+                stored.from_earlier_boot,
+            )
+        };
+        loaded.pods.into_iter().map(told).collect()
+    }
+
+    /// Directories with one saved pod, whose durable copy is written.
+    fn saved() -> (tempfile::TempDir, PathBuf, PathBuf) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (run, root) = (dir.path().join("run"), dir.path().join("root"));
+        let mut files = RecordFiles::open(&run, &root).expect("records");
+        let pod = pod("web-1");
+        files.save_pod(&pod).expect("saved");
+        files
+            .save_record(pod.uid(), VERSION, b"first")
+            .expect("saved");
+        drop(files);
+        (dir, run, root)
+    }
+
+    #[test]
+    fn after_a_boot_the_durable_copy_is_found() {
+        let (_dir, run, root) = saved();
+        fs::remove_dir_all(&run).expect("the run directory is emptied");
+        let expected = ("web-1".to_owned(), Some(b"first".to_vec()), true);
+        assert_eq!(found(&run, &root), [expected]);
+    }
+
+    #[test]
+    fn a_pod_taken_over_after_a_boot_belongs_to_this_boot_once_its_record_is_written() {
+        let (_dir, run, root) = saved();
+        fs::remove_dir_all(&run).expect("the run directory is emptied");
+        let mut files = RecordFiles::open(&run, &root).expect("records");
+        let uid = PodUid::new("web-1").expect("a uid");
+        // a pod that was restored is not saved again, only its record
+        files.save_record(&uid, VERSION, b"second").expect("saved");
+        drop(files);
+        let expected = ("web-1".to_owned(), Some(b"second".to_vec()), false);
+        assert_eq!(found(&run, &root), [expected]);
+    }
+
+    #[test]
+    fn a_pod_that_was_removed_does_not_come_back_from_the_durable_copy() {
+        let (_dir, run, root) = saved();
+        // as an agent leaves it that dies before its writer could tell root
+        let uid = PodUid::new("web-1").expect("a uid");
+        for name in ["pod", "record"] {
+            fs::remove_file(run.join("pods").join(format!("web-1.{name}"))).expect("removed");
+        }
+        fs::write(run.join("pods").join("web-1.gone"), "").expect("marked");
+        assert_eq!(found(&run, &root), []);
+        assert!(root.join("pods/web-1/pod").exists());
+
+        drop(RecordFiles::open(&run, &root).expect("records"));
+        assert!(!root.join("pods/web-1").exists(), "root is told");
+        assert!(!run.join("pods/web-1.gone").exists(), "and the mark goes");
+
+        let mut files = RecordFiles::open(&run, &root).expect("records");
+        files.save_pod(&pod("web-1")).expect("saved");
+        files.remove(&uid);
+        files.save_pod(&pod("web-1")).expect("saved");
+        drop(files);
+        let expected = ("web-1".to_owned(), None, false);
+        assert_eq!(found(&run, &root), [expected], "it may come again");
     }
 }
