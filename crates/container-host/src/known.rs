@@ -161,6 +161,12 @@ impl Table {
         if known.exit.is_some() {
             return None;
         }
+    /// Keeps the terminal of a container that is known without one.
+    pub(crate) fn hold_terminal(&self, key: &ContainerKey, terminal: OwnedFd) {
+        if let Some(known) = self.lock().attempts.get_mut(key) {
+            known.held.terminal.get_or_insert(terminal);
+        }
+    }
         known.exit = Some(exit.clone());
         inner.seq += 1;
         Some(Seq(inner.seq))

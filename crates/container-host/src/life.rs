@@ -152,7 +152,7 @@ impl ContainerHost {
 
     /// Makes the table true: what the keeper lists, and what it does not know but the run directory does.
     async fn reconcile(&self, link: &Link) -> Result<(), LifeError> {
-        let (reply, _) = link.call(Request::List, Vec::new()).await?;
+        let (reply, fds) = link.call(Request::List, Vec::new()).await?;
         let Reply::Listed { containers } = reply else {
             return Err(LifeError::Odd(format!("{reply:?}")));
         };
@@ -160,6 +160,8 @@ impl ContainerHost {
             .into_iter()
             .map(|c| (c.container.clone(), c))
             .collect();
+        let mut fds: Vec<Option<OwnedFd>> = fds.into_iter().map(Some).collect();
+        let mut take = |FdIndex(at)| fds.get_mut(usize::try_from(at).ok()?)?.take();
         let paths = self.paths().clone();
         let found = tokio::task::spawn_blocking(move || attempt::find_all(&paths)).await;
         let found = found
@@ -169,14 +171,17 @@ impl ContainerHost {
         let mut to_adopt = Vec::new();
         for found in found {
             match listed.get(&found.key) {
-                Some(status) => self.take_listed(status, found).await,
+                Some(status) => {
+                    let terminal = status.terminal.and_then(&mut take);
+                    self.take_listed(status, found, terminal).await;
+                }
                 None => to_adopt.push(found),
             }
         }
         self.adopt(link, to_adopt).await
     }
 
-    async fn take_listed(&self, status: &ContainerStatus, found: Found) {
+    async fn take_listed(&self, status: &ContainerStatus, found: Found, terminal: Option<OwnedFd>) {
         let key = &status.container;
         if !self.shared.table.knows(key) {
             let process = &status.process;
@@ -188,6 +193,9 @@ impl ContainerHost {
                     process.start_ticks,
                 ),
             );
+        }
+        if let Some(terminal) = terminal {
+            self.shared.table.hold_terminal(key, terminal);
         }
         if let Some(exit) = &status.exit {
             self.exited(key.clone(), exit.clone()).await;

@@ -7,6 +7,7 @@ use crate::protocol::{
     ContainerStatus, FromKeeper, Received, Refusal, Reply, Request, ToKeeper, agree,
 };
 use crate::say::{chain, say};
+use launch_plan::description::FdIndex;
 use pod_model::ContainerKey;
 use serde::Deserialize;
 use std::io;
@@ -103,8 +104,8 @@ impl Keeper {
             Request::Launch(description) => self.launch(asked, *description, fds),
             Request::Exec { description, stdio } => self.exec(asked, *description, stdio, fds),
             Request::List => {
-                let containers = self.list();
-                self.reply(asked, Reply::Listed { containers }, vec![]);
+                let (containers, fds) = self.list();
+                self.reply(asked, Reply::Listed { containers }, fds);
             }
             Request::Adopt { containers } => self.adopt(asked, containers, fds),
             Request::Drain { container } => self.drain(asked, &container),
@@ -143,18 +144,30 @@ impl Keeper {
         );
     }
 
-    fn list(&self) -> Vec<ContainerStatus> {
+    fn list(&self) -> (Vec<ContainerStatus>, Vec<OwnedFd>) {
+        let mut fds = Vec::new();
+        let mut give = |fd: &OwnedFd| {
+            let index = u32::try_from(fds.len()).ok()?;
+            fds.push(fd.try_clone().ok()?);
+            Some(FdIndex(index))
+        };
         let known = self
             .containers
             .values()
             .filter(|c| c.is_running() || c.exit().is_some());
-        known
+        let listed = known
             .map(|c| ContainerStatus {
                 container: c.key.clone(),
                 process: c.process,
                 exit: c.exit().cloned(),
+                terminal: c
+                    .streams
+                    .iter()
+                    .find(|end| end.is_terminal)
+                    .and_then(|end| give(&end.fd)),
             })
-            .collect()
+            .collect();
+        (listed, fds)
     }
 
     /// Reads everything that the container's streams hold.

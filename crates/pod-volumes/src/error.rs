@@ -52,6 +52,13 @@ pub enum VolumeError {
         #[source]
         source: io::Error,
     },
+    /// In containerd's words.
+    #[error("path {path:?} is mounted on {mount_point:?} but it is not a {wanted} mount")]
+    NotPropagated {
+        path: PathBuf,
+        mount_point: PathBuf,
+        wanted: &'static str,
+    },
     /// Something is still mounted where volumes were; nothing is deleted.
     #[error("{} is still mounted", path.display())]
     StillMounted { path: PathBuf },

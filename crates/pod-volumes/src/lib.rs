@@ -18,6 +18,7 @@
 //! | `empty_dir`, `host_path` | making one |
 //! | `sub_path` | resolving and making a `subPath` beneath a volume |
 //! | `mounts` | what is mounted beneath a directory, and detaching it |
+//! | `propagation` | whether mounts can pass between host and container |
 //! | `removal` | deleting a tree without leaving its file system |
 //! | `usage` | how much a volume holds |
 //!
@@ -28,11 +29,13 @@ mod error;
 mod host_path;
 mod kinds;
 mod mounts;
+mod propagation;
 mod removal;
 mod sub_path;
 mod usage;
 mod volumes;
 
 pub use error::VolumeError;
+pub use propagation::Propagation;
 pub use usage::VolumeUsage;
 pub use volumes::{PodVolumes, Prepared};

@@ -99,7 +99,7 @@ fn mount_points() -> io::Result<Vec<PathBuf>> {
 }
 
 /// `\040` and its like: blanks, tabs, newlines and backslashes.
-fn unescape(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn unescape(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {

@@ -5,6 +5,7 @@ use crate::error::VolumeError;
 use crate::host_path;
 use crate::kinds::{Kind, kind};
 use crate::mounts;
+use crate::propagation::{self, Propagation};
 use crate::removal::Trash;
 use crate::sub_path;
 use crate::usage::{VolumeUsage, measure};
@@ -98,6 +99,33 @@ impl PodVolumes {
         volume: &str,
         sub_path: Option<&str>,
     ) -> Result<OwnedFd, VolumeError> {
+        let (place, path) = self.place(pod, volume, sub_path)?;
+        let clone = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_EMPTY_PATH
+            | OpenTreeFlags::AT_RECURSIVE;
+        open_tree(&place, "", clone).map_err(|e| VolumeError::files("clone the mount of", path, e))
+    }
+
+    /// Refuses a volume that lies on a mount through which no mounts pass as `wanted`.
+    pub fn check_propagation(
+        &self,
+        pod: &AdmittedPod,
+        volume: &str,
+        sub_path: Option<&str>,
+        wanted: Propagation,
+    ) -> Result<(), VolumeError> {
+        let (place, path) = self.place(pod, volume, sub_path)?;
+        propagation::check(place.as_fd(), &path, wanted)
+    }
+
+    /// What a `volumeMount` means, and how it is called.
+    fn place(
+        &self,
+        pod: &AdmittedPod,
+        volume: &str,
+        sub_path: Option<&str>,
+    ) -> Result<(OwnedFd, PathBuf), VolumeError> {
         let no_such = || VolumeError::NoSuchVolume {
             pod: pod.uid().clone(),
             volume: volume.to_owned(),
@@ -125,15 +153,13 @@ impl PodVolumes {
                 self.volumes(pod.uid()).join(volume),
             ),
         };
-        let place = match sub_path {
-            None | Some("") => place,
-            Some(sub_path) => sub_path::open(place.as_fd(), volume, sub_path)?,
-        };
-        let clone = OpenTreeFlags::OPEN_TREE_CLONE
-            | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | OpenTreeFlags::AT_EMPTY_PATH
-            | OpenTreeFlags::AT_RECURSIVE;
-        open_tree(&place, "", clone).map_err(|e| VolumeError::files("clone the mount of", path, e))
+        match sub_path {
+            None | Some("") => Ok((place, path)),
+            Some(sub_path) => {
+                let below = sub_path::open(place.as_fd(), volume, sub_path)?;
+                Ok((below, path.join(sub_path)))
+            }
+        }
     }
 
     /// How much each emptyDir of the pod holds. Reads every directory of those on disk: not for a hot path.

@@ -7,8 +7,9 @@ use cgroup_tree::{DevicePolicy, Placement};
 use container_host::{HostError, Launch};
 use keeper::protocol::FailureKind;
 use launch_plan::{
-    BindSource, CgroupPlacement, ContainerFiles, FdSource, HostFacts, ImageFacts, NamespaceKind,
-    PlanInput, Planned, PodFile, SandboxFacts, VolumeFacts, plan,
+    BindSource, CgroupPlacement, ContainerFiles, FdIndex, FdSource, HostFacts, ImageFacts,
+    MountKind, NamespaceKind, PlanInput, Planned, PodFile, Propagation, SandboxFacts, VolumeFacts,
+    plan,
 };
 use pod_model::{
     AdmittedPod, ContainerKey, ContainerName, Failure, FailureReason, Fault, Outcome, Signal,
@@ -140,6 +141,7 @@ fn prepare(
         host: &host_facts(parts, pod, key, placement),
     };
     let planned = plan(&input).map_err(|e| e.failure())?;
+    check_propagation(parts, pod, &planned)?;
     let namespaces = open_namespaces(&sandbox)
         .map_err(|e| node_failure(FailureReason::CreateContainerError, e.chain()))?;
     let fds = open_all(parts, pod, &planned, &namespaces)?;
@@ -187,6 +189,37 @@ pub(crate) fn cgroup_placement(placement: Placement) -> CgroupPlacement {
         Placement::V2 { directory } => CgroupPlacement::V2 { directory },
         Placement::V1 { directories } => CgroupPlacement::V1 { directories },
     }
+}
+
+/// A volume through which mounts are to pass lies on a mount where they can, or the container is refused.
+fn check_propagation(parts: &Parts, pod: &AdmittedPod, planned: &Planned) -> Result<(), Failure> {
+    for mount in &planned.description.mounts {
+        let MountKind::Bind {
+            source: FdIndex(at),
+            propagation,
+            ..
+        } = &mount.what
+        else {
+            continue;
+        };
+        let wanted = match propagation {
+            Propagation::Private => continue,
+            Propagation::HostToContainer => pod_volumes::Propagation::Receives,
+            Propagation::Bidirectional => pod_volumes::Propagation::Shares,
+        };
+        let source = usize::try_from(*at).ok().and_then(|at| planned.fds.get(at));
+        let Some(FdSource::Bind(BindSource::Volume { name, sub_path, .. })) = source else {
+            continue;
+        };
+        parts
+            .volumes
+            .check_propagation(pod, name, sub_path.as_deref(), wanted)
+            .map_err(|e| Failure {
+                reason: FailureReason::CreateContainerError,
+                ..super::sandbox::volume_failure(&e)
+            })?;
+    }
+    Ok(())
 }
 
 fn open_all(

@@ -124,6 +124,8 @@ impl Node for NodeView {
             .board
             .pod(&request.pod)
             .ok_or_else(|| NodeError::NotFound(format!("pod {} not found", request.pod)))?;
+        // an agent that has just started knows its containers when the keeper has told it
+        parts.host.look().await;
         let attempt = parts
             .host
             .running_attempt(&request.pod, &request.container)

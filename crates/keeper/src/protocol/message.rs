@@ -182,6 +182,10 @@ pub struct ContainerStatus {
     pub container: ContainerKey,
     pub process: Process,
     pub exit: Option<ExitRecord>,
+    /// The master of its terminal, if it has one: an agent that did not launch it keeps it as one that did. Earlier keepers do not
+    /// give it.
+    #[serde(default)]
+    pub terminal: Option<FdIndex>,
 }
 
 /// What came of one [`AdoptContainer`].
