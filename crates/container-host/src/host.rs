@@ -16,6 +16,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
+/// Between two looks whether a log is complete. A dead process's output is taken within a millisecond.
+const LOG_LOOK: Duration = Duration::from_millis(1);
+
 /// How the node's host of containers is set up.
 #[derive(Debug, Clone)]
 pub struct HostConfig {
@@ -392,6 +395,26 @@ impl ContainerHost {
         removed.await.map_err(|_| HostError::Broken)??;
         self.shared.table.removed(key);
         Ok(())
+    }
+
+    /// Waits until what an attempt that has ended printed is in its log, but no longer than `at_most`: without a keeper, or without
+    /// room on the disk, it would take for ever.
+    pub async fn log_is_complete(&self, key: &ContainerKey, at_most: Duration) {
+        let complete = async {
+            while self.shared.table.unread(key) > 0 {
+                tokio::time::sleep(LOG_LOOK).await;
+            }
+            // the keeper answers when it has written what it has taken
+            self.call("list containers", Request::List, Vec::new())
+                .await
+        };
+        match tokio::time::timeout(at_most, complete).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(container = %key, error = &error as &dyn std::error::Error, "its log may lack its end");
+            }
+            Err(_) => tracing::debug!(container = %key, "its log may lack its end"),
+        }
     }
 
     /// Everything that is known, complete. Waits for the keeper.

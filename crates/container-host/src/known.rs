@@ -26,7 +26,7 @@ pub(crate) struct Known {
 #[derive(Default)]
 pub(crate) struct Held {
     /// Never read from: an open end is what keeps a FIFO's content.
-    pub(crate) _fifos: [Option<OwnedFd>; 2],
+    pub(crate) fifos: [Option<OwnedFd>; 2],
     pub(crate) terminal: Option<OwnedFd>,
 }
 
@@ -47,7 +47,7 @@ impl Known {
             process: Some((launched.process.pid, launched.process.started_at)),
             pidfd: take(launched.pidfd).map(Arc::new),
             held: Held {
-                _fifos: [launched.stdout, launched.stderr].map(|index| index.and_then(&mut take)),
+                fifos: [launched.stdout, launched.stderr].map(|index| index.and_then(&mut take)),
                 terminal: launched.terminal.and_then(&mut take),
             },
             launch: Some(Arc::new(launch)),
@@ -95,6 +95,8 @@ impl Table {
                 key.clone(),
                 ObservedContainer {
                     state: known.state(),
+                    // who knows the pod reads them
+                    last_words: None,
                 },
             )
         });
@@ -129,6 +131,17 @@ impl Table {
             .filter(|known| known.runs())
             .and_then(|known| known.pidfd.clone())
     }
+    /// Bytes that the attempt printed and the keeper has not taken yet.
+    pub(crate) fn unread(&self, key: &ContainerKey) -> u64 {
+        let inner = self.lock();
+        let held = inner.attempts.get(key).map(|known| &known.held);
+        let ends = held.into_iter().flat_map(|held| {
+            let fifos = held.fifos.iter().flatten();
+            fifos.chain(&held.terminal)
+        });
+        ends.map(|end| rustix::io::ioctl_fionread(end).unwrap_or(0))
+            .sum()
+    }
     pub(crate) fn launch(&self, key: &ContainerKey) -> Option<Arc<Launch>> {
         self.lock()
             .attempts
@@ -148,6 +161,12 @@ impl Table {
         inner.seq += 1;
         inner.attempts.insert(key.clone(), known);
     }
+    /// Keeps the terminal of a container that is known without one.
+    pub(crate) fn hold_terminal(&self, key: &ContainerKey, terminal: OwnedFd) {
+        if let Some(known) = self.lock().attempts.get_mut(key) {
+            known.held.terminal.get_or_insert(terminal);
+        }
+    }
     /// Notes an exit; `None` when it was noted before.
     pub(crate) fn exited(&self, key: &ContainerKey, exit: &ExitRecord) -> Option<Seq> {
         let mut inner = self.lock();
@@ -161,12 +180,6 @@ impl Table {
         if known.exit.is_some() {
             return None;
         }
-    /// Keeps the terminal of a container that is known without one.
-    pub(crate) fn hold_terminal(&self, key: &ContainerKey, terminal: OwnedFd) {
-        if let Some(known) = self.lock().attempts.get_mut(key) {
-            known.held.terminal.get_or_insert(terminal);
-        }
-    }
         known.exit = Some(exit.clone());
         inner.seq += 1;
         Some(Seq(inner.seq))

@@ -208,7 +208,7 @@ impl ContainerHost {
             .and_then(|(pid, _)| open_same(pid, start_ticks))
             .map(Arc::new);
         let held = Held {
-            _fifos: [hold(&run.join("stdout")), hold(&run.join("stderr"))],
+            fifos: [hold(&run.join("stdout")), hold(&run.join("stderr"))],
             terminal: None,
         };
         Known {
@@ -351,6 +351,8 @@ impl ContainerHost {
             let _ = self.shared.exits.send(ExitSeen {
                 container,
                 exit,
+                // who knows the pod reads them
+                last_words: None,
                 seq,
             });
         }

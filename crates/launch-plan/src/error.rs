@@ -64,6 +64,8 @@ pub enum PlanError {
         path: String,
         rule: &'static str,
     },
+    #[error("cannot mount a file for the termination message on {path:?}: {rule}")]
+    BadMessagePath { path: String, rule: &'static str },
     #[error("unable to provision SubPath `{sub_path}`: {rule}")]
     BadSubPath {
         sub_path: String,
@@ -113,6 +115,7 @@ impl PlanError {
             E::NoLayers
             | E::NoCommand
             | E::BadMountPath { .. }
+            | E::BadMessagePath { .. }
             | E::BadMount { .. }
             | E::UnknownCapability { .. }
             | E::BadSeccompProfile { .. }

@@ -48,6 +48,15 @@ pub(crate) fn mounts(
     let free = |target: &str| !taken.iter().any(|t| t == target);
     let dev_taken = !free("/dev");
 
+    let last_words = container
+        .termination_message_path
+        .as_deref()
+        .filter(|p| !p.is_empty())
+        .unwrap_or(TERMINATION_LOG);
+    let last_words = target(last_words).map_err(|rule| PlanError::BadMessagePath {
+        path: last_words.to_owned(),
+        rule,
+    })?;
     let writable = !security.read_only_root;
     let mut file = |target: &str, source, readonly| {
         if free(target) {
@@ -57,12 +66,7 @@ pub(crate) fn mounts(
     if !sandbox.pod_ips.is_empty() {
         file("/etc/hosts", BindSource::PodFile(PodFile::Hosts), !writable);
     }
-    let last_words = container
-        .termination_message_path
-        .as_deref()
-        .filter(|p| !p.is_empty())
-        .unwrap_or(TERMINATION_LOG);
-    file(&absolute(last_words), BindSource::TerminationLog, false);
+    file(&last_words, BindSource::TerminationLog, false);
     file(
         "/etc/hostname",
         BindSource::PodFile(PodFile::Hostname),
@@ -154,6 +158,22 @@ fn absolute(path: &str) -> String {
     clean_path(&format!("/{path}"))
 }
 
+/// The path as it is mounted on, if the container may mount there.
+fn target(path: &str) -> Result<String, &'static str> {
+    if path.contains('\0') {
+        return Err("a NUL byte in the path");
+    }
+    let target = absolute(path);
+    if target == "/" {
+        return Err("the root directory cannot be mounted over");
+    }
+    let in_proc = target == "/proc" || target.starts_with("/proc/");
+    if in_proc && !MOUNTABLE_IN_PROC.contains(&target.as_str()) {
+        return Err("it is inside /proc");
+    }
+    Ok(target)
+}
+
 fn volume(mount: &VolumeMount, sandbox: &SandboxFacts, env: &PodEnv) -> Result<Bind, PlanError> {
     let facts = sandbox
         .volumes
@@ -161,26 +181,15 @@ fn volume(mount: &VolumeMount, sandbox: &SandboxFacts, env: &PodEnv) -> Result<B
         .ok_or_else(|| PlanError::NoSuchVolume {
             volume: mount.name.clone(),
         })?;
-    let bad_path = |rule| PlanError::BadMountPath {
-        volume: mount.name.clone(),
-        path: mount.mount_path.clone(),
-        rule,
-    };
     let bad = |rule: String| PlanError::BadMount {
         volume: mount.name.clone(),
         rule,
     };
-    if mount.mount_path.contains('\0') {
-        return Err(bad_path("a NUL byte in the path"));
-    }
-    let target = absolute(&mount.mount_path);
-    if target == "/" {
-        return Err(bad_path("the root directory cannot be mounted over"));
-    }
-    let in_proc = target == "/proc" || target.starts_with("/proc/");
-    if in_proc && !MOUNTABLE_IN_PROC.contains(&target.as_str()) {
-        return Err(bad_path("it is inside /proc"));
-    }
+    let target = target(&mount.mount_path).map_err(|rule| PlanError::BadMountPath {
+        volume: mount.name.clone(),
+        path: mount.mount_path.clone(),
+        rule,
+    })?;
     let propagation = match mount.mount_propagation.as_deref() {
         None | Some("None") => Propagation::Private,
         Some("HostToContainer") => Propagation::HostToContainer,

@@ -15,8 +15,6 @@ const SYSTEM: &str = "is set by the system; remove it";
 const OBJECTS: &str = "ConfigMaps and Secrets are not supported by this node";
 const SIDECARS: &str =
     "restart policies of single containers (sidecars) are not supported by this node";
-const MESSAGES: &str =
-    "reading termination messages is not supported by this node; only the default is accepted";
 const CLUSTER_VOLUME: &str =
     "this type of volume is not supported by this node: it has emptyDir and hostPath";
 
@@ -227,18 +225,8 @@ static CONTAINER: &[Field] = &[
         is_false,
         "attach is not supported by this node",
     ),
-    only(
-        "terminationMessagePath",
-        Text,
-        |v| is(v, "/dev/termination-log") || is_empty(v),
-        MESSAGES,
-    ),
-    only(
-        "terminationMessagePolicy",
-        Text,
-        |v| is(v, "File") || is_empty(v),
-        MESSAGES,
-    ),
+    yes("terminationMessagePath", Text),
+    yes("terminationMessagePolicy", Text),
     only("envFrom", Foreign, is_empty, OBJECTS),
     only(
         "volumeDevices",

@@ -1,4 +1,4 @@
-//! What a pod's resources mean to this node: its QoS class, the numbers of its cgroups, its OOM score.
+//! What a pod's resources mean to this node: its QoS class, the numbers of its cgroups, its OOM score, and what it may not do to the disk.
 //!
 //! Pure: a pod and facts of the node go in, numbers come out. No file of the kernel is known here; `cgroup-tree` writes the numbers.
 //! What each function computes is what the kubelet computes (`pkg/apis/core/v1/helper/qos`, `pkg/kubelet/cm/helpers_linux.go`,
@@ -11,15 +11,18 @@
 //! | [`cpu`] | millicores → shares, weight, quota |
 //! | [`numbers`] | [`CgroupNumbers`] of a container, a pod, a QoS tier and the node |
 //! | [`oom`] | [`oom_score_adj`] |
+//! | [`disk`] | who holds more disk space than he may |
 //!
 //! What it deliberately does not know: hugepages (refused by validation), pod overhead of runtime classes, sidecars.
 
 pub mod cpu;
+pub mod disk;
 pub mod numbers;
 pub mod oom;
 pub mod qos;
 pub mod requests;
 
+pub use disk::{ContainerDisk, DiskExcess, DiskLimits, DiskUse, disk_excess};
 pub use numbers::{
     CgroupNumbers, DEFAULT_POD_PIDS_LIMIT, NodeNumbers, TierShares, container_numbers, pod_numbers,
     tier_shares,

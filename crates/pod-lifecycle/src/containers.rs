@@ -119,13 +119,14 @@ impl Scene<'_> {
             return;
         }
         let remains = self.record.remains.iter().filter(|r| r.container == *name);
-        let (mut count, mut one_lives) = (0, false);
+        let next = self.record.container(name).map(|c| c.next);
+        let (mut count, mut in_the_way) = (0, false);
         for r in remains {
             count += 1;
-            one_lives |= r.alive;
+            in_the_way |= r.alive || Some(r.attempt) == next;
         }
         // both are waited for by `tend_remains`
-        if one_lives || count >= MOST_REMAINS {
+        if in_the_way || count >= MOST_REMAINS {
             return;
         }
         if !self.back_off_is_over(name) || !self.image_is_ready(name) {
@@ -322,14 +323,19 @@ impl Scene<'_> {
     }
 
     /// An attempt that was live has ended. Its remains are removed from now on.
-    pub(crate) fn exited(&mut self, key: &ContainerKey, exit: &ExitRecord) {
+    pub(crate) fn exited(
+        &mut self,
+        key: &ContainerKey,
+        exit: &ExitRecord,
+        last_words: Option<&str>,
+    ) {
         let was_creating = self.record.container(&key.name).is_some_and(|c| {
             matches!(c.state, ContainerState::Creating { attempt } | ContainerState::Unsure { attempt } if attempt == key.attempt)
         });
         if was_creating {
             self.was_started(&key.name, key.attempt);
         }
-        self.ended(&key.name, Ending::from_exit(key.attempt, exit));
+        self.ended(&key.name, Ending::from_exit(key.attempt, exit, last_words));
     }
 
     pub(crate) fn ended(&mut self, name: &ContainerName, ending: Ending) {

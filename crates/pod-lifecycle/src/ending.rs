@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 /// A kubelet's words for a container that is gone and left no exit code.
 pub(crate) const LOST: &str = "The container could not be located when the pod was terminated";
 const LONGEST_MESSAGE: usize = 2048;
+/// A kubelet's `MaxContainerTerminationMessageLength`.
+const LONGEST_LAST_WORDS: usize = 4096;
 
 /// The `reason` of a terminated container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -49,7 +51,12 @@ pub struct Ending {
 }
 
 impl Ending {
-    pub(crate) fn from_exit(attempt: Attempt, exit: &ExitRecord) -> Self {
+    /// A message of the runtime comes before the program's own, as with a kubelet.
+    pub(crate) fn from_exit(
+        attempt: Attempt,
+        exit: &ExitRecord,
+        last_words: Option<&str>,
+    ) -> Self {
         let (code, reason, message) = match exit.cause {
             ExitCause::Exited if exit.code == 0 => (0, EndReason::Completed, None),
             ExitCause::Exited => (exit.code, EndReason::Error, None),
@@ -60,6 +67,13 @@ impl Ending {
                 EndReason::ContainerStatusUnknown,
                 Some(LOST.to_owned()),
             ),
+        };
+        let words = last_words
+            .filter(|words| !words.is_empty())
+            .map(|words| cut(words, LONGEST_LAST_WORDS));
+        let message: Option<String> = match (message, words) {
+            (Some(message), Some(words)) => Some(format!("{message}: {words}")),
+            (message, words) => message.or(words.map(str::to_owned)),
         };
         Self {
             attempt,
@@ -118,9 +132,10 @@ impl Ending {
 
 /// Texts from outside are kept in the record: bounded, so that a record is.
 pub(crate) fn bounded(text: &str) -> String {
-    let mut end = text.len().min(LONGEST_MESSAGE);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].to_owned()
+    cut(text, LONGEST_MESSAGE).to_owned()
+}
+
+/// At most so many bytes of the beginning, whole characters only.
+pub(crate) fn cut(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
 }

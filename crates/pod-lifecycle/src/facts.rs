@@ -58,10 +58,15 @@ impl Scene<'_> {
             return;
         }
         self.record.seq = self.record.seq.max(seen.seq);
-        self.learn_exit(&seen.container, &seen.exit);
+        self.learn_exit(&seen.container, &seen.exit, seen.last_words.as_deref());
     }
 
-    fn learn_exit(&mut self, key: &ContainerKey, exit: &pod_model::ExitRecord) {
+    fn learn_exit(
+        &mut self,
+        key: &ContainerKey,
+        exit: &pod_model::ExitRecord,
+        last_words: Option<&str>,
+    ) {
         if let Some(stray) = self
             .record
             .remains
@@ -75,7 +80,7 @@ impl Scene<'_> {
             return self.leave(&key.name, key.attempt, false);
         };
         match container.state.live_attempt() {
-            Some(live) if live == key.attempt => self.exited(key, exit),
+            Some(live) if live == key.attempt => self.exited(key, exit, last_words),
             // the agent died between the start and writing it down
             None if self.may_adopt(key) => {
                 self.account_for(key);
@@ -84,7 +89,7 @@ impl Scene<'_> {
                         attempt: key.attempt,
                     };
                 }
-                self.exited(key, exit);
+                self.exited(key, exit, last_words);
             }
             _ => {}
         }
@@ -105,7 +110,7 @@ impl Scene<'_> {
         // endings first: a main container that runs makes one infer what its init containers did
         for (key, observed) in &look.containers {
             if let ObservedState::Exited(exit) = &observed.state {
-                self.learn_exit(key, exit);
+                self.learn_exit(key, exit, observed.last_words.as_deref());
             }
         }
         for (key, observed) in believed {
@@ -182,9 +187,14 @@ impl Scene<'_> {
                 if let Some(container) = self.record.container_mut(&key.name) {
                     container.state = ContainerState::Waiting;
                 }
+                self.leave(&key.name, key.attempt, false);
             }
-            // made by a start that will be answered, or that is issued again with the same attempt
-            ObservedState::Created if live_attempt == Some(key.attempt) || key.attempt == next => {}
+            // made by a start that will be answered
+            ObservedState::Created if live_attempt == Some(key.attempt) => {}
+            // cut off by the death of an agent: it goes before the same attempt is made again, or with the pod
+            ObservedState::Created if key.attempt == next => {
+                self.leave(&key.name, key.attempt, false)
+            }
             ObservedState::Created => self.find_remains(key, false),
             ObservedState::Running { pid, started_at } => {
                 let live = Live {

@@ -1,6 +1,6 @@
 //! The pod's status as a kubelet would write it. A function of the record; nothing is remembered here.
 
-use crate::ending::LOST;
+use crate::ending::{LOST, cut};
 use crate::termination::EVICTED;
 use crate::view::{State, View, incomplete_inits, unready_mains, views};
 use crate::{
@@ -14,6 +14,9 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use pod_model::{AdmittedPod, Attempt, ContainerKey, ContainerRole, WallTime};
+
+/// A kubelet's `MaxPodTerminationMessageLogLength`: the containers share it evenly.
+const LONGEST_MESSAGES_OF_A_POD: usize = 12 << 10;
 
 /// The status that goes with `record`.
 pub fn status(record: &PodRecord, pod: &AdmittedPod, settings: &Settings) -> PodStatus {
@@ -165,6 +168,7 @@ fn container_status(
             .id()
             .uri()
     };
+    let longest = LONGEST_MESSAGES_OF_A_POD / record.containers.len().max(1);
     let is_running = matches!(view.state, State::Running(_));
     let has_succeeded = matches!(view.state, State::Ended(ending) if ending.code == 0);
     let made = container.made.as_ref();
@@ -179,10 +183,10 @@ fn container_status(
             ContainerRole::Main => is_running,
         },
         started: Some(is_running),
-        state: Some(state(view.state, initial, &id)),
+        state: Some(state(view.state, initial, &id, longest)),
         last_state: Some(
             view.last
-                .map(|ending| terminated(ending, &id))
+                .map(|ending| terminated(ending, &id, longest))
                 .unwrap_or_default(),
         ),
         // what the node has given it: for now always what it asks for
@@ -208,7 +212,12 @@ fn container_status(
     }
 }
 
-fn state(state: State<'_>, initial: &str, id: &dyn Fn(Attempt) -> String) -> ContainerState {
+fn state(
+    state: State<'_>,
+    initial: &str,
+    id: &dyn Fn(Attempt) -> String,
+    longest: usize,
+) -> ContainerState {
     match state {
         State::Waiting(waiting) => ContainerState {
             waiting: Some(ContainerStateWaiting {
@@ -227,7 +236,7 @@ fn state(state: State<'_>, initial: &str, id: &dyn Fn(Attempt) -> String) -> Con
             }),
             ..ContainerState::default()
         },
-        State::Ended(ending) => terminated(ending, id),
+        State::Ended(ending) => terminated(ending, id, longest),
         State::Lost => ContainerState {
             terminated: Some(ContainerStateTerminated {
                 exit_code: 137,
@@ -240,14 +249,21 @@ fn state(state: State<'_>, initial: &str, id: &dyn Fn(Attempt) -> String) -> Con
     }
 }
 
-fn terminated(ending: &Ending, id: &dyn Fn(Attempt) -> String) -> ContainerState {
+fn terminated(
+    ending: &Ending,
+    id: &dyn Fn(Attempt) -> String,
+    longest: usize,
+) -> ContainerState {
     ContainerState {
         terminated: Some(ContainerStateTerminated {
             exit_code: ending.code,
             // a kubelet leaves `signal` empty: the runtime interface does not carry it
             signal: None,
             reason: Some(ending.reason.as_str().to_owned()),
-            message: ending.message.clone(),
+            message: ending
+                .message
+                .as_deref()
+                .map(|message| cut(message, longest).to_owned()),
             started_at: ending.started_at.map(time),
             finished_at: ending.finished_at.map(time),
             container_id: Some(id(ending.attempt)),

@@ -236,5 +236,7 @@ impl fmt::Display for FailureReason {
 pub struct ExitSeen {
     pub container: ContainerKey,
     pub exit: ExitRecord,
+    /// The termination message: what the program left in its `terminationMessagePath`, or the end of its log where the policy says so.
+    pub last_words: Option<String>,
     pub seq: Seq,
 }

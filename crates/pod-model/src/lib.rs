@@ -28,6 +28,6 @@ pub use action::{
 pub use ids::{Attempt, ContainerId, ContainerKey, ContainerName, IdError, PodName, PodUid};
 pub use observed::{ExitCause, ExitRecord, Observed, ObservedContainer, ObservedState, Seq};
 pub use pod::{AdmittedPod, ContainerRole, FieldError, ImagePullPolicy, QosClass, RestartPolicy};
-pub use quantity::Quantity;
+pub use quantity::{Quantity, QuantityFormat};
 pub use reason::{EventType, Reason};
 pub use time::{MonoTime, Now, WallTime};

@@ -22,6 +22,8 @@ pub struct Observed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedContainer {
     pub state: ObservedState,
+    /// Of one that has exited: as [`ExitSeen::last_words`](crate::ExitSeen::last_words).
+    pub last_words: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

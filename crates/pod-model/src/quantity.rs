@@ -71,6 +71,64 @@ impl Quantity {
     }
 }
 
+/// In which family of suffixes a quantity was written; a sum is written in that of its first summand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuantityFormat {
+    /// `Ki`, `Mi`, …
+    Binary,
+    /// `m`, `k`, `M`, …, or nothing.
+    Decimal,
+    /// `e3`, `E6`.
+    Exponent,
+}
+
+impl QuantityFormat {
+    pub fn of(text: &str) -> Self {
+        let end = text.bytes().rposition(|b| b.is_ascii_digit() || b == b'.');
+        let is_exponent = |b: &[u8]| matches!(b, [b'e' | b'E', rest @ ..] if !rest.is_empty());
+        let start = text
+            .bytes()
+            .position(|b| b.is_ascii_alphabetic())
+            .unwrap_or(text.len());
+        if text.ends_with('i') {
+            Self::Binary
+        } else if end.is_some_and(|end| end > start) && is_exponent(&text.as_bytes()[start..]) {
+            Self::Exponent
+        } else {
+            Self::Decimal
+        }
+    }
+}
+
+impl Quantity {
+    /// As the API server writes it back: the largest suffix of its family that leaves a whole number (`1024Ki` is `1Mi`).
+    pub fn canonical(self, format: QuantityFormat) -> String {
+        if format == QuantityFormat::Binary && self.value().abs() >= 1024 {
+            let (mut number, mut power) = (self.value(), 0);
+            while number % 1024 == 0 && power + 1 < BINARY.len() {
+                number /= 1024;
+                power += 1;
+            }
+            return format!("{number}{}", BINARY[power]);
+        }
+        let (mut number, mut power) = (self.milli, 0);
+        while number != 0 && number % 1000 == 0 && power + 1 < DECIMAL.len() {
+            number /= 1000;
+            power += 1;
+        }
+        match (number, format) {
+            (0, _) => "0".to_owned(),
+            (_, QuantityFormat::Exponent) if power != 1 => {
+                format!("{number}e{}", 3 * (power as i32 - 1))
+            }
+            _ => format!("{number}{}", DECIMAL[power]),
+        }
+    }
+}
+
+const BINARY: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+const DECIMAL: [&str; 8] = ["m", "", "k", "M", "G", "T", "P", "E"];
+
 fn suffix_value(suffix: &str) -> Option<(u32, i32)> {
     Some(match suffix {
         "" => (0, 0),
@@ -108,7 +166,37 @@ impl fmt::Display for Quantity {
 
 #[cfg(test)]
 mod tests {
-    use super::Quantity;
+    use super::{Quantity, QuantityFormat};
+
+    #[test]
+    fn quantities_are_written_as_the_api_server_writes_them() {
+        for (text, canonical) in [
+            ("0", "0"),
+            ("0Mi", "0"),
+            ("10Mi", "10Mi"),
+            ("10240Ki", "10Mi"),
+            ("0.5Gi", "512Mi"),
+            ("1536Mi", "1536Mi"),
+            ("100Ki", "100Ki"),
+            ("0.5Ki", "512"),
+            ("10485760", "10485760"),
+            ("1000M", "1G"),
+            ("1500m", "1500m"),
+            ("0.1", "100m"),
+            ("2e3", "2e3"),
+            ("20E2", "2e3"),
+            ("3E", "3E"),
+            ("5e0", "5"),
+            ("1e-3", "1e-3"),
+        ] {
+            let quantity = Quantity::parse(text).unwrap();
+            assert_eq!(
+                quantity.canonical(QuantityFormat::of(text)),
+                canonical,
+                "{text}"
+            );
+        }
+    }
 
     #[test]
     fn quantities_mean_what_the_api_server_says_they_mean() {

@@ -37,5 +37,5 @@ mod volumes;
 
 pub use error::VolumeError;
 pub use propagation::Propagation;
-pub use usage::VolumeUsage;
+pub use usage::{VolumeUsage, tree_bytes};
 pub use volumes::{PodVolumes, Prepared};

@@ -6,6 +6,7 @@ use rustix::fs::{
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 /// Deeper directories are not looked into: a tenant's tree must not cost us our descriptors.
 const MAX_DEPTH: usize = 64;
@@ -21,6 +22,16 @@ pub struct VolumeUsage {
     pub in_memory: bool,
     /// Some directories lie too deep and were not counted.
     pub is_partial: bool,
+}
+
+/// The bytes of a tree that is no volume, as [`VolumeUsage::bytes`]. Reads every directory: not for a hot path.
+///
+/// # Errors
+/// When `root` is no directory that can be read.
+pub fn tree_bytes(root: &Path) -> io::Result<u64> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let root = rustix::fs::open(root, flags, Mode::empty())?;
+    Ok(measure("", root.as_fd(), false)?.bytes)
 }
 
 pub(crate) fn measure(

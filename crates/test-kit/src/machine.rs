@@ -92,6 +92,7 @@ impl Machine {
                     started_at: p.started.wall,
                 },
             },
+            last_words: p.exit.as_ref().and_then(|_| p.program.says.clone()),
         };
         Observed {
             as_of: self.seq(),
@@ -103,6 +104,9 @@ impl Machine {
         }
     }
 
+    pub(crate) fn last_words(&self, key: &ContainerKey) -> Option<String> {
+        self.processes.get(key)?.program.says.clone()
+    }
     /// When the next process ends by itself.
     pub(crate) fn next_exit(&self) -> Option<MonoTime> {
         self.processes

@@ -14,6 +14,8 @@ pub struct Program {
     pub oom: bool,
     /// What it does when told to stop: how long it takes, and its exit code. `None`: it does not listen.
     pub on_stop: Option<(Duration, i32)>,
+    /// Its termination message.
+    pub says: Option<String>,
 }
 
 impl Program {
@@ -23,6 +25,7 @@ impl Program {
             ends: None,
             oom: false,
             on_stop: Some((Duration::ZERO, 0)),
+            says: None,
         }
     }
     /// Ends by itself.
@@ -44,6 +47,12 @@ impl Program {
             oom: true,
             ..Self::exits(137)
         }
+    }
+    /// Leaves a termination message.
+    #[must_use]
+    pub fn says(mut self, message: &str) -> Self {
+        self.says = Some(message.to_owned());
+        self
     }
     /// Does not listen to any signal that can be ignored.
     #[must_use]

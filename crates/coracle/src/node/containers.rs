@@ -1,6 +1,7 @@
 //! Starting, stopping and removing containers.
 
 use super::executor::{DONE, Spans, blocking, chain, node_failure};
+use super::last_words;
 use super::parts::Parts;
 use super::sandbox::pod_hostname;
 use cgroup_tree::{DevicePolicy, Placement};
@@ -11,9 +12,7 @@ use launch_plan::{
     MountKind, NamespaceKind, PlanInput, Planned, PodFile, Propagation, SandboxFacts, VolumeFacts,
     plan,
 };
-use pod_model::{
-    AdmittedPod, ContainerKey, ContainerName, Failure, FailureReason, Fault, Outcome, Signal,
-};
+use pod_model::{AdmittedPod, ContainerKey, Failure, FailureReason, Fault, Outcome, Signal};
 use pod_network::{SandboxNamespaces, open_namespaces};
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::OwnedFd;
@@ -235,7 +234,7 @@ fn open_all(
             open_one(
                 parts,
                 pod,
-                &planned.description.container.name,
+                &planned.description.container,
                 source,
                 Some(namespaces),
             )
@@ -247,7 +246,7 @@ fn open_all(
 pub(crate) fn open_one(
     parts: &Parts,
     pod: &AdmittedPod,
-    container: &ContainerName,
+    container: &ContainerKey,
     source: &FdSource,
     namespaces: Option<&SandboxNamespaces>,
 ) -> Result<OwnedFd, Failure> {
@@ -278,7 +277,7 @@ pub(crate) fn open_one(
 fn open_bind(
     parts: &Parts,
     pod: &AdmittedPod,
-    container: &ContainerName,
+    container: &ContainerKey,
     source: &BindSource,
 ) -> Result<OwnedFd, Failure> {
     let files = parts
@@ -304,33 +303,12 @@ fn open_bind(
             )
         }),
         BindSource::HostShm => open_path(Path::new("/dev/shm")),
-        BindSource::TerminationLog => {
-            let path = files.join(format!("termination-{container}"));
-            let made = std::fs::remove_file(&path).or_else(|e| {
-                if e.kind() == std::io::ErrorKind::NotFound {
-                    Ok(())
-                } else {
-                    Err(e)
-                }
-            });
-            let made = made.and_then(|()| {
-                use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-                let file = std::fs::File::options()
-                    .write(true)
-                    .create_new(true)
-                    .mode(0o666)
-                    .open(&path)?;
-                // any user of the container may write its last words, as with a kubelet
-                file.set_permissions(std::fs::Permissions::from_mode(0o666))
-            });
-            made.map_err(|e| {
-                node_failure(
-                    FailureReason::CreateContainerError,
-                    format!("failed to make {}: {e}", path.display()),
-                )
-            })?;
-            open_path(&path)
-        }
+        BindSource::TerminationLog => last_words::make(parts, container).map_err(|e| {
+            node_failure(
+                FailureReason::CreateContainerError,
+                format!("failed to make the file for the termination message: {e}"),
+            )
+        }),
     }
 }
 
@@ -387,6 +365,7 @@ pub(crate) async fn remove(parts: &Arc<Parts>, key: &ContainerKey) -> Answer {
         .remove(key)
         .await
         .map_err(|e| node_failure(FailureReason::FailedKillPod, chain(&e)))?;
+    last_words::remove(parts, key);
     parts.volumes.empty_trash();
     DONE
 }

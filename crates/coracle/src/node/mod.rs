@@ -6,10 +6,12 @@
 mod boot;
 mod containers;
 mod down;
+mod eviction;
 mod executor;
 mod facts;
 mod housekeeping;
 mod images;
+mod last_words;
 mod parts;
 mod run;
 mod sandbox;

@@ -3,7 +3,7 @@
 use super::executor::NodeExecutor;
 use super::parts::{Parts, SystemClock, now};
 use super::view::NodeView;
-use super::{boot, facts, housekeeping, seccomp, source};
+use super::{boot, eviction, facts, housekeeping, last_words, seccomp, source};
 use anyhow::{Context, Result, bail};
 use cgroup_tree::{CgroupKind, CgroupTree, Placement};
 use container_host::{ContainerHost, HostConfig, HostPaths};
@@ -115,7 +115,8 @@ async fn live(config: &NodeConfig) -> Result<Ended> {
     let (ended, mut has_ended) = watch::channel(false);
 
     tokio::spawn(parts.host.clone().run());
-    tokio::spawn(forward_exits(exits, inputs.clone()));
+    tokio::spawn(forward_exits(Arc::clone(&parts), exits, inputs.clone()));
+    let looked_at = Arc::clone(&parts);
     let (host, network, to) = (parts.host.clone(), parts.network.clone(), inputs.clone());
     tokio::spawn(async move {
         while look_due.recv().await.is_some() {
@@ -124,9 +125,11 @@ async fn live(config: &NodeConfig) -> Result<Ended> {
                 Ok(false) => {}
                 Err(error) => tracing::warn!("the node's network rules: {}", error.chain()),
             }
-            if let Some(observed) = host.look().await
-                && to.observe(Input::Observed(observed)).is_err()
-            {
+            let Some(mut observed) = host.look().await else {
+                continue;
+            };
+            last_words::of_all(&looked_at, &mut observed).await;
+            if to.observe(Input::Observed(observed)).is_err() {
                 return;
             }
         }
@@ -137,6 +140,11 @@ async fn live(config: &NodeConfig) -> Result<Ended> {
         config.container_log_max_files,
     ));
     tokio::spawn(housekeeping::keep_shares(Arc::clone(&parts)));
+    tokio::spawn(eviction::run(
+        Arc::clone(&parts),
+        inputs.clone(),
+        Arc::clone(&metrics),
+    ));
 
     let manifests = ManifestSource::new(&config.manifests, &parts.node.node_name)
         .reread_every(config.file_check_frequency);
@@ -378,13 +386,18 @@ fn keeper_arguments(config: &NodeConfig, placement: Placement) -> Vec<OsString> 
 }
 
 async fn forward_exits(
+    parts: Arc<Parts>,
     mut exits: tokio::sync::mpsc::UnboundedReceiver<pod_model::ExitSeen>,
     inputs: pod_worker::Inputs,
 ) {
-    while let Some(exit) = exits.recv().await {
-        if inputs.observe(Input::Exit(exit)).is_err() {
-            return;
-        }
+    while let Some(mut exit) = exits.recv().await {
+        let (parts, inputs) = (Arc::clone(&parts), inputs.clone());
+        // one whose last words take time holds up no other
+        tokio::spawn(async move {
+            exit.last_words = last_words::of(&parts, &exit.container, &exit.exit).await;
+            // the worker ends with the agent
+            let _ = inputs.observe(Input::Exit(exit));
+        });
     }
 }
 

@@ -160,7 +160,7 @@ impl Node for NodeView {
             };
             let planned = exec_plan(&launch.planned, request)
                 .map_err(|e| NodeError::BadRequest(e.to_string()))?;
-            let open = |source| open_one(&theirs, &view.pod, &of_key.name, source, None);
+            let open = |source| open_one(&theirs, &view.pod, &of_key, source, None);
             let fds = planned.fds.iter().map(open).collect::<Result<Vec<_>, _>>();
             Ok((
                 planned,

@@ -64,10 +64,6 @@ fn a_field_that_this_node_does_not_honour_yet_is_refused_with_the_reason() {
             "stdinOnce: attach is not supported by this node",
         ),
         (
-            "terminationMessagePolicy: FallbackToLogsOnError",
-            "terminationMessagePolicy: reading termination messages is not supported by this node; only the default is accepted",
-        ),
-        (
             "restartPolicy: Always",
             "restartPolicy: restart policies of single containers (sidecars) are not supported by this node",
         ),
@@ -204,7 +200,7 @@ fn what_asks_for_nothing_is_accepted() {
     }
     for body in [
         "livenessProbe: null\nenvFrom: []\nvolumeDevices: []\nresizePolicy: []",
-        "stdinOnce: false\nterminationMessagePath: /dev/termination-log\nterminationMessagePolicy: File",
+        "stdinOnce: false\nterminationMessagePath: last/words\nterminationMessagePolicy: FallbackToLogsOnError",
         "resources: {}\nsecurityContext: {procMount: Default}",
     ] {
         assert_eq!(verdict(&with_container(body)), "ok", "{body}");

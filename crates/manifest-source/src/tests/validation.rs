@@ -182,10 +182,16 @@ fn names_and_images_of_containers() {
             "containers[0].image: Invalid value: \" x\": must not have leading or trailing whitespace",
         ),
     ]);
-    containers(&[(
-        "imagePullPolicy: Sometimes",
-        "imagePullPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"IfNotPresent\", \"Never\"",
-    )]);
+    containers(&[
+        (
+            "imagePullPolicy: Sometimes",
+            "imagePullPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"IfNotPresent\", \"Never\"",
+        ),
+        (
+            "terminationMessagePolicy: Sometimes",
+            "terminationMessagePolicy: Unsupported value: \"Sometimes\": supported values: \"File\", \"FallbackToLogsOnError\"",
+        ),
+    ]);
 }
 
 #[test]
@@ -342,19 +348,20 @@ fn resources() {
         ),
         (
             "resources: {requests: {gpu: 1}}",
-            "resources.requests[gpu]: Unsupported value: \"gpu\": supported values: \"cpu\", \"memory\"",
+            "resources.requests[gpu]: Unsupported value: \"gpu\": supported values: \"cpu\", \"memory\", \"ephemeral-storage\"",
         ),
         (
             "resources: {requests: {hugepages-2Mi: 2Mi}}",
-            "resources.requests[hugepages-2Mi]: Unsupported value: \"hugepages-2Mi\": supported values: \"cpu\", \"memory\"",
+            "resources.requests[hugepages-2Mi]: Unsupported value: \"hugepages-2Mi\": supported values: \"cpu\", \"memory\", \"ephemeral-storage\"",
         ),
         (
-            "resources: {limits: {ephemeral-storage: 1Gi}}",
-            "resources.limits[ephemeral-storage]: limits of disk space are not supported by this node",
+            "resources: {requests: {ephemeral-storage: 2Gi}, limits: {ephemeral-storage: 1Gi}}",
+            "resources.requests[ephemeral-storage]: Invalid value: \"2Gi\": must be less than or equal to ephemeral-storage limit of 1Gi",
         ),
     ]);
     for good in [
         "resources: {requests: {ephemeral-storage: 1Gi, cpu: 0.1}}",
+        "resources: {limits: {ephemeral-storage: 1Gi}}",
         "resources: {limits: {cpu: 0, memory: 0}}",
         "resources: {requests: {memory: 1.5Gi}, limits: {memory: 1536Mi}}",
     ] {

@@ -51,6 +51,12 @@ pub(super) fn check(
         &path.key("imagePullPolicy"),
         findings,
     );
+    one_of(
+        container.termination_message_policy.as_deref(),
+        &["File", "FallbackToLogsOnError"],
+        &path.key("terminationMessagePolicy"),
+        findings,
+    );
     network::ports(container, path, findings);
     let key = path.key("env");
     for (index, variable) in container.env.iter().flatten().enumerate() {

@@ -49,13 +49,8 @@ fn amounts<'r>(
     for (name, text) in given.into_iter().flatten() {
         let key = path.map_key(name);
         match name.as_str() {
-            "cpu" | "memory" => {}
-            // A request of disk is for schedulers; a limit is a promise, and this node cannot keep it yet.
-            "ephemeral-storage" if list == "requests" => {}
-            "ephemeral-storage" => {
-                findings.say(&key, "limits of disk space are not supported by this node");
-            }
-            _ => findings.unsupported(&key, name, &["cpu", "memory"]),
+            "cpu" | "memory" | "ephemeral-storage" => {}
+            _ => findings.unsupported(&key, name, &["cpu", "memory", "ephemeral-storage"]),
         }
         match Quantity::parse(&text.0) {
             Err(e) => findings.invalid(&key, &text.0, &e.to_string()),

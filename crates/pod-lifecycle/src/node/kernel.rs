@@ -70,6 +70,7 @@ impl NodeCore {
                 let seen = ExitSeen {
                     container: container.clone(),
                     exit: exit.clone(),
+                    last_words: seen.last_words.clone(),
                     seq: observed.as_of,
                 };
                 self.exit(&seen, now);

@@ -79,6 +79,7 @@ fn an_exit_told_twice_and_late_is_one_exit() {
         world.input(Input::Exit(pod_model::ExitSeen {
             container: key.clone(),
             exit: exit.clone(),
+            last_words: None,
             seq,
         }));
         assert_eq!(world.line(&web), line);
@@ -141,6 +142,7 @@ fn what_a_dead_attempt_left_is_found_and_removed() {
         world.key(&web, "gone", 2),
         ObservedContainer {
             state: ObservedState::Exited(exit),
+            last_words: None,
         },
     );
     world.take_issued();
@@ -195,6 +197,7 @@ fn a_container_made_and_not_started_is_started_by_the_same_attempt() {
         key,
         ObservedContainer {
             state: ObservedState::Created,
+            last_words: None,
         },
     )]
     .into();

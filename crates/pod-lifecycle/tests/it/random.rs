@@ -130,6 +130,7 @@ fn programs() -> impl Strategy<Value = Program> {
         ends: ends.map(|(after, code)| (Duration::from_secs(after), code)),
         on_stop: on_stop.map(|(after, code)| (Duration::from_secs(after), code)),
         oom: oom && ends.is_some_and(|(_, code)| code == 137),
+        says: None,
     })
 }
 

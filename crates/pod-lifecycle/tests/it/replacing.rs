@@ -192,6 +192,7 @@ fn an_exit_of_its_former_life_does_not_end_its_new_one() {
     world.input(pod_lifecycle::Input::Exit(pod_model::ExitSeen {
         container: key,
         exit,
+        last_words: None,
         seq,
     }));
     assert_eq!(world.line(&web), "Running app=Running");

@@ -202,6 +202,7 @@ fn an_exit_that_overtakes_the_answer_to_its_start_is_not_lost() {
     world.input(pod_lifecycle::Input::Exit(pod_model::ExitSeen {
         container: key,
         exit,
+        last_words: None,
         seq,
     }));
     assert_eq!(world.line(&job), "Failed app=Error:3");

@@ -248,3 +248,69 @@ fn a_record_stays_small() {
     let bytes = serde_json::to_vec(record).unwrap().len();
     assert!(bytes < 6_000, "{bytes} bytes after 300 restarts");
 }
+
+#[test]
+fn the_last_words_of_a_program_are_the_message_of_its_end() {
+    let mut world = World::default();
+    let program = |code| Program::exits(code).after(Duration::from_secs(1));
+    world.machine.script.program(
+        "app",
+        [
+            program(1).says("first"),
+            program(1).says(""),
+            Program::runs().says("not yet"),
+        ],
+    );
+    let web = pod("web").container("app").build();
+    let message = |world: &World, state: &str| {
+        let status = json(world, &web)["containerStatuses"][0][state]["terminated"].take();
+        status["message"].as_str().map(str::to_owned)
+    };
+    world.desire(&web);
+    world.run_secs(1);
+    assert_eq!(message(&world, "lastState").as_deref(), Some("first"));
+    world.run_secs(1);
+    assert_eq!(message(&world, "state"), None, "an empty file says nothing");
+    world.run_secs(10);
+    assert!(world.line(&web).starts_with("Running app=Running"));
+    assert_eq!(message(&world, "state"), None, "it runs");
+}
+
+#[test]
+fn last_words_that_were_told_to_nobody_are_found_by_a_look() {
+    let mut world = World::default();
+    let program = Program::exits(3).after(Duration::from_secs(1)).says("why");
+    world.machine.script.program("app", [program]);
+    let web = pod("web").container("app").never().build();
+    world.desire(&web);
+    world.exits_are_told = false;
+    world.run_secs(1);
+    world.look();
+    let status = json(&world, &web);
+    let ended = &status["containerStatuses"][0]["state"]["terminated"];
+    assert_eq!(ended["message"], "why");
+}
+
+#[test]
+fn the_containers_of_a_pod_share_12_kib_of_messages() {
+    for (containers, each) in [(1, 4096), (3, 4096), (4, 3072), (12, 1024)] {
+        let mut world = World::default();
+        // 4,098 bytes; a character is not cut in two
+        let says = "é".repeat(2_049);
+        let mut web = pod("web").never();
+        for n in 0..containers {
+            let name = format!("c{n}");
+            world
+                .machine
+                .script
+                .program(&name, [Program::exits(1).says(&says)]);
+            web = web.container(&name);
+        }
+        let web = web.build();
+        world.desire(&web);
+        for status in json(&world, &web)["containerStatuses"].as_array().unwrap() {
+            let message = status["state"]["terminated"]["message"].as_str().unwrap();
+            assert_eq!(message.len(), each, "{containers} containers");
+        }
+    }
+}

@@ -61,10 +61,12 @@ impl World {
         self.note(format!("  {key} exits with {}", exit.code));
         if self.exits_are_told {
             let seq = self.machine.seq();
+            let last_words = self.machine.last_words(&key);
             self.core.handle(
                 Input::Exit(ExitSeen {
                     container: key,
                     exit,
+                    last_words,
                     seq,
                 }),
                 self.now,

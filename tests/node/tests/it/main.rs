@@ -6,6 +6,7 @@ mod commands;
 mod defaults;
 mod http;
 mod images;
+mod last_words;
 mod leaks;
 mod logs;
 mod manifests;

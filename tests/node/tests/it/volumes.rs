@@ -170,3 +170,99 @@ fn a_sub_path_cannot_leave_its_volume() {
         })
     });
 }
+
+#[test]
+fn who_takes_more_of_the_disk_than_he_may_is_evicted() {
+    let node = Node::start();
+    let writes = |name: &str, file: &str| {
+        sh(
+            name,
+            &format!("head -c 3m /dev/zero > {file}; exec sleep 1000"),
+        )
+    };
+    node.apply(
+        &pod("volume")
+            .spec(
+                "volumes",
+                json!([{"name": "v", "emptyDir": {"sizeLimit": "2048Ki"}}]),
+            )
+            .container(writes("main", "/v/file"))
+            .with("volumeMounts", json!([{"name": "v", "mountPath": "/v"}])),
+    );
+    let limit = |text: &str| json!({"limits": {"ephemeral-storage": text}});
+    node.apply(
+        &pod("total")
+            .container(writes("main", "/file"))
+            .with("resources", limit("2Mi")),
+    );
+    node.apply(
+        &pod("part")
+            .container(writes("main", "/file"))
+            .with("resources", limit("2Mi"))
+            .container(idle("beside"))
+            .with("resources", limit("2Mi")),
+    );
+    node.apply(
+        &pod("modest")
+            .spec(
+                "volumes",
+                json!([{"name": "v", "emptyDir": {"sizeLimit": "4Mi"}}]),
+            )
+            .container(writes("main", "/v/file"))
+            .with("resources", limit("4Mi"))
+            .with("volumeMounts", json!([{"name": "v", "mountPath": "/v"}])),
+    );
+    let modest = node.wait_ready("modest").uid().to_owned();
+    for (name, message) in [
+        (
+            "volume",
+            "Usage of EmptyDir volume \"v\" exceeds the limit \"2Mi\". ",
+        ),
+        (
+            "total",
+            "Pod ephemeral local storage usage exceeds the total limit of containers 2Mi. ",
+        ),
+        (
+            "part",
+            "Container main exceeded its local ephemeral storage limit \"2Mi\". ",
+        ),
+    ] {
+        let pod = node.wait_phase(name, "Failed");
+        assert_eq!(pod.reason(), "Evicted", "{name}");
+        assert_eq!(pod.value["status"]["message"], message, "{name}");
+        assert_eq!(pod.condition("DisruptionTarget"), None);
+        assert!(
+            !node
+                .root()
+                .join("pods")
+                .join(pod.uid())
+                .join("volumes")
+                .exists()
+        );
+        let events = node.say(&["get", "events"]);
+        let event = events
+            .lines()
+            .find(|line| line.contains("Evicted") && line.contains(name));
+        assert!(
+            event.is_some_and(|line| line.contains(message.trim())),
+            "{events}"
+        );
+    }
+    let metrics = node.http("/metrics").text();
+    for signal in [
+        "emptydirfs.limit",
+        "ephemeralpodfs.limit",
+        "ephemeralcontainerfs.limit",
+    ] {
+        let line = format!("kubelet_evictions{{eviction_signal=\"{signal}\"}} 1\n");
+        assert!(metrics.contains(&line), "{line} in\n{metrics}");
+    }
+    assert_eq!(node.wait_ready("modest").uid(), modest);
+    assert_eq!(
+        node.pod("modest")
+            .expect("the pod")
+            .container("main")
+            .restarts(),
+        0
+    );
+}

@@ -132,6 +132,16 @@ fn bad_input_is_refused_with_a_kubelets_reason() -> Answer {
             "inside /proc",
         ),
         (
+            json!({"terminationMessagePath": "/proc/sysrq-trigger"}),
+            CreateContainerError,
+            "termination message",
+        ),
+        (
+            json!({"terminationMessagePath": "/tmp/.."}),
+            CreateContainerError,
+            "root directory",
+        ),
+        (
             mounted(json!({"name": "data", "mountPath": "/x", "subPath": "a/../b"})),
             CreateContainerConfigError,
             "must not contain '..'",
