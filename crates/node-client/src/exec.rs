@@ -7,15 +7,19 @@ use crate::output::{self, complain};
 use crate::select;
 use crate::terminal::{self, RawMode};
 use bytes::Bytes;
+use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use hyper_util::rt::TokioIo;
 use node_server::frames::{Frame, FrameCodec, LONGEST};
 use node_server::wire::{EXEC_PROTOCOL, ExecResult, PREFIX};
+use std::convert::Infallible;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::codec::Framed;
+
+type Connection = Framed<TokioIo<hyper::upgrade::Upgraded>, FrameCodec>;
 
 pub(crate) async fn exec(agent: &Agent, wanted: Exec) -> Result<ExitCode, ClientError> {
     let namespace = &wanted.namespace.namespace;
@@ -66,51 +70,77 @@ pub(crate) async fn exec(agent: &Agent, wanted: Exec) -> Result<ExitCode, Client
     }
 }
 
+/// Sends and receives side by side: a command that waits until somebody reads its output takes no input meanwhile, so a loop that did one
+/// thing at a time would stand still for ever.
 async fn session(
     stream: hyper::upgrade::Upgraded,
     with_stdin: bool,
     tty: bool,
 ) -> Result<ExecResult, ClientError> {
-    let (mut send, mut receive) = Framed::new(TokioIo::new(stream), FrameCodec).split();
-    let mut input = with_stdin.then(read_stdin);
-    let mut resized = tty
+    let (to_node, from_node) = Framed::new(TokioIo::new(stream), FrameCodec).split();
+    let input = with_stdin.then(read_stdin);
+    let resized = tty
         .then(|| signal(SignalKind::window_change()))
         .transpose()?;
+    // Only the node ends a session; what is half sent then is nobody's.
+    tokio::select! {
+        result = receive(from_node) => result,
+        never = send(to_node, input, resized) => match never {},
+    }
+}
+
+/// Prints what comes, until the command has ended.
+async fn receive(mut from_node: SplitStream<Connection>) -> Result<ExecResult, ClientError> {
+    loop {
+        match from_node.next().await {
+            Some(Ok(Frame::Stdout(bytes))) => output::print_bytes(&bytes)?,
+            Some(Ok(Frame::Stderr(bytes))) => {
+                let mut err = io::stderr().lock();
+                err.write_all(&bytes)?;
+                err.flush()?;
+            }
+            Some(Ok(Frame::Exit(result))) => {
+                return serde_json::from_slice(&result)
+                    .map_err(|e| ClientError::Answer(e.to_string()));
+            }
+            Some(Ok(_)) => {
+                return Err(ClientError::Answer(
+                    "a frame of the wrong direction".to_owned(),
+                ));
+            }
+            Some(Err(e)) => return Err(ClientError::BrokenOff(e.to_string())),
+            None => {
+                return Err(ClientError::BrokenOff(
+                    "the session ended without an exit code".to_owned(),
+                ));
+            }
+        }
+    }
+}
+
+async fn send(
+    mut to_node: SplitSink<Connection, Frame>,
+    mut input: Option<mpsc::Receiver<Bytes>>,
+    mut resized: Option<Signal>,
+) -> Infallible {
     loop {
         // Each arm takes one thing whole or nothing.
-        tokio::select! {
-            frame = receive.next() => match frame {
-                Some(Ok(Frame::Stdout(bytes))) => output::print_bytes(&bytes)?,
-                Some(Ok(Frame::Stderr(bytes))) => {
-                    let mut err = io::stderr().lock();
-                    err.write_all(&bytes)?;
-                    err.flush()?;
-                }
-                Some(Ok(Frame::Exit(result))) => {
-                    return serde_json::from_slice(&result).map_err(|e| ClientError::Answer(e.to_string()));
-                }
-                Some(Ok(_)) => return Err(ClientError::Answer("a frame of the wrong direction".to_owned())),
-                Some(Err(e)) => return Err(ClientError::BrokenOff(e.to_string())),
-                None => return Err(ClientError::BrokenOff("the session ended without an exit code".to_owned())),
-            },
-            bytes = next(input.as_mut()) => {
-                let frame = match bytes {
-                    Some(bytes) => Frame::Stdin(bytes),
-                    None => {
-                        input = None;
-                        Frame::StdinEnd
-                    }
-                };
-                // A process that is gone takes no more; what it left to say still comes.
-                if send.send(frame).await.is_err() {
+        let frame = tokio::select! {
+            bytes = next(input.as_mut()) => match bytes {
+                Some(bytes) => Frame::Stdin(bytes),
+                None => {
                     input = None;
+                    Frame::StdinEnd
                 }
-            }
-            () = change(resized.as_mut()) => {
-                if let Some((columns, rows)) = terminal::size() {
-                    let _ = send.send(Frame::Resize { columns, rows }).await;
-                }
-            }
+            },
+            () = change(resized.as_mut()) => match terminal::size() {
+                Some((columns, rows)) => Frame::Resize { columns, rows },
+                None => continue,
+            },
+        };
+        // A process that is gone takes no more; what it left to say still comes.
+        if to_node.send(frame).await.is_err() {
+            input = None;
         }
     }
 }
@@ -122,7 +152,7 @@ async fn next(input: Option<&mut mpsc::Receiver<Bytes>>) -> Option<Bytes> {
     }
 }
 
-async fn change(signal: Option<&mut tokio::signal::unix::Signal>) {
+async fn change(signal: Option<&mut Signal>) {
     match signal {
         Some(signal) => {
             signal.recv().await;
