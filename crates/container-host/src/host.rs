@@ -5,8 +5,8 @@ use crate::known::{Known, Table};
 use crate::link::{Link, LinkError};
 use crate::paths::HostPaths;
 use cgroup_tree::CgroupTree;
-use keeper::protocol::{self, ExecStdio, Reply, Request};
-use launch_plan::{ExecPlanned, FdIndex};
+use keeper::protocol::{self, Reply, Request};
+use launch_plan::FdIndex;
 use pod_model::{Attempt, ContainerKey, ExitSeen, Now, Observed, PodUid, Seq, Signal, WallTime};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 /// Between two looks whether a log is complete. A dead process's output is taken within a millisecond.
 const LOG_LOOK: Duration = Duration::from_millis(1);
@@ -85,35 +85,13 @@ pub struct Started {
     pub spans: Vec<(String, Duration)>,
 }
 
-/// How an exec session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ExecExit {
-    /// As a shell's `$?`.
-    pub code: i32,
-    pub signal: Option<i32>,
-}
-
-/// One more process in a container. Dropping it ends nothing; [`ContainerHost::end_exec`] does.
-#[derive(Debug)]
-pub struct ExecSession {
-    pub number: u64,
-    pub container: ContainerKey,
-    pub stdin: Option<OwnedFd>,
-    pub stdout: Option<OwnedFd>,
-    pub stderr: Option<OwnedFd>,
-    /// The master, when a terminal was asked for; the others are `None` then.
-    pub terminal: Option<OwnedFd>,
-    /// An error: the keeper went away, and nobody knows.
-    pub exit: oneshot::Receiver<ExecExit>,
-}
-
 pub(crate) struct Shared {
     pub(crate) config: HostConfig,
     pub(crate) cgroups: Arc<CgroupTree>,
     pub(crate) table: Table,
     pub(crate) link: watch::Sender<Option<Link>>,
     pub(crate) exits: mpsc::UnboundedSender<ExitSeen>,
-    next_session: AtomicU64,
+    pub(crate) next_session: AtomicU64,
     /// The keeper was told to end, and none is to follow it.
     pub(crate) is_ending: AtomicBool,
 }
@@ -176,7 +154,7 @@ impl ContainerHost {
         link.clone().ok_or(LinkError::Lost)
     }
 
-    async fn call(
+    pub(crate) async fn call(
         &self,
         operation: &'static str,
         request: Request,
@@ -480,96 +458,6 @@ impl ContainerHost {
             .into_iter()
             .find(|(key, ..)| key.pod == *pod && key.name == *name)
             .map(|(key, ..)| key.attempt)
-    }
-
-    pub fn new_session(&self) -> u64 {
-        self.shared.next_session.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Starts one more process in a running container. `fds` are those that the plan counts on.
-    ///
-    /// # Errors
-    /// When it cannot be started; [`HostError::Launch`] has the kernel's word.
-    pub async fn exec(
-        &self,
-        planned: ExecPlanned,
-        mut fds: Vec<OwnedFd>,
-    ) -> Result<ExecSession, HostError> {
-        let ExecPlanned { description, .. } = planned;
-        let (number, container) = (description.session, description.container.clone());
-        let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
-        let mut session = ExecSession {
-            number,
-            container: container.clone(),
-            stdin: None,
-            stdout: None,
-            stderr: None,
-            terminal: None,
-            exit: self.shared.table.expect_exec(number),
-        };
-        let mut stdio = None;
-        if !description.terminal {
-            let broken = |e: rustix::io::Errno| HostError::Make {
-                container: container.clone(),
-                source: e.into(),
-            };
-            let (in_read, in_write) = pipe().map_err(broken)?;
-            let (out_read, out_write) = pipe().map_err(broken)?;
-            let (err_read, err_write) = pipe().map_err(broken)?;
-            let mut add = |fd: OwnedFd| {
-                fds.push(fd);
-                FdIndex(u32::try_from(fds.len() - 1).unwrap_or(u32::MAX))
-            };
-            stdio = Some(ExecStdio {
-                stdin: add(in_read),
-                stdout: add(out_write),
-                stderr: add(err_write),
-            });
-            (session.stdin, session.stdout, session.stderr) =
-                (Some(in_write), Some(out_read), Some(err_read));
-        }
-        let request = Request::Exec {
-            description: Box::new(description),
-            stdio,
-        };
-        let answer = self
-            .call("start a process in a container", request, fds)
-            .await;
-        match answer {
-            Ok((Reply::ExecStarted { terminal, .. }, fds)) => {
-                session.terminal =
-                    terminal.and_then(|FdIndex(at)| fds.into_iter().nth(usize::try_from(at).ok()?));
-                Ok(session)
-            }
-            other => {
-                self.shared.table.forget_exec(number);
-                match other {
-                    Ok((Reply::Failed(failure), _)) => Err(HostError::Launch(failure)),
-                    Ok((other, _)) => Err(HostError::Refused {
-                        operation: "start a process in a container",
-                        message: format!("{other:?}"),
-                    }),
-                    Err(error) => Err(error),
-                }
-            }
-        }
-    }
-
-    /// Kills an exec session whole and removes its place.
-    pub async fn end_exec(&self, key: &ContainerKey, session: u64) {
-        self.shared.table.forget_exec(session);
-        let (shared, key) = (Arc::clone(&self.shared), key.clone());
-        let ended = tokio::task::spawn_blocking(move || {
-            shared.cgroups.kill_exec(&key, session)?;
-            shared.cgroups.remove_exec(&key, session)
-        });
-        if let Ok(Err(error)) = ended.await {
-            tracing::warn!(
-                session,
-                error = &error as &dyn std::error::Error,
-                "an exec session left a cgroup"
-            );
-        }
     }
 
     /// Ends the keeper, for good; only when no container is left.

@@ -1,7 +1,8 @@
 //! What the host knows of each attempt, and the version of that knowledge.
 
 use crate::attempt::Launch;
-use crate::host::{ExecExit, Started};
+use crate::exec::ExecExit;
+use crate::host::Started;
 use keeper::protocol;
 use launch_plan::FdIndex;
 use pod_model::{

@@ -10,6 +10,7 @@
 //! It does not know what a pod is beyond its uid, why a container is started or stopped, images, networks or volumes.
 
 mod attempt;
+mod exec;
 mod host;
 mod known;
 mod life;
@@ -17,6 +18,7 @@ mod link;
 mod paths;
 
 pub use attempt::Launch;
-pub use host::{ContainerHost, ExecExit, ExecSession, HostConfig, HostError, Started};
+pub use exec::{ExecExit, ExecSession};
+pub use host::{ContainerHost, HostConfig, HostError, Started};
 pub use link::LinkError;
 pub use paths::{HostPaths, pod_log_dir};

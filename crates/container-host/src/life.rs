@@ -12,7 +12,8 @@
 //! Starting an agent is the same path: there is no other recovery.
 
 use crate::attempt::{self, Found};
-use crate::host::{ContainerHost, ExecExit, HostConfig};
+use crate::exec::ExecExit;
+use crate::host::{ContainerHost, HostConfig};
 use crate::known::{Held, Known};
 use crate::link::{Link, LinkError};
 use keeper::protocol::{AdoptContainer, Adoption, ContainerStatus, Event, Reply, Request};
