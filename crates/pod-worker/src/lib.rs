@@ -14,12 +14,14 @@
 //!
 //! What it deliberately does not know: cgroups, images, networks, the API server. It declares the ports it needs in [`ports`].
 
+mod account;
 pub mod board;
 pub mod ports;
 pub mod records;
 mod worker;
 
+pub use account::{Account, NoAccount};
 pub use board::{Board, EventView, PodView, TimelineEntry};
 pub use ports::{Clock, Done, Executor, Line, Records};
 pub use records::{Loaded, RecordFiles, StoredPod};
-pub use worker::{Account, Command, Inputs, Look, RECORD_VERSION, Stopped, Worker};
+pub use worker::{Command, Inputs, Look, RECORD_VERSION, Stopped, Worker};

@@ -1,12 +1,13 @@
 //! The loop.
 
+use crate::account::{Account, Books};
 use crate::board::{Board, TimelineEntry};
 use crate::ports::{Clock, Done, Executor, Line, Records, Word};
 use futures_util::FutureExt;
-use pod_lifecycle::{Input, NodeCore};
+use pod_lifecycle::{EndReason, Input, NodeCore};
 use pod_model::{
-    Action, AdmittedPod, ContainerRole, ExitCause, ExitSeen, Fact, Failure, FailureReason, Fault,
-    MonoTime, Now, Outcome, PodUid, Reason, Seq,
+    Action, AdmittedPod, ContainerName, ContainerRole, ExitCause, ExitSeen, Fact, Failure,
+    FailureReason, Fault, MonoTime, Now, Outcome, PodUid, Reason, Seq, WallTime,
 };
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -61,9 +62,6 @@ impl Inputs {
 /// Called when a full listing is due; it answers by [`Inputs::observe`] with [`Input::Observed`].
 pub type Look = Box<dyn Fn() + Send>;
 
-/// Called after each answered action, for metrics.
-pub type Account = Box<dyn Fn(&Fact, Duration) + Send>;
-
 pub struct Worker<E, R, C> {
     core: NodeCore,
     executor: Arc<E>,
@@ -71,7 +69,8 @@ pub struct Worker<E, R, C> {
     clock: C,
     board: Board,
     look: Look,
-    account: Account,
+    account: Box<dyn Account>,
+    books: Books,
     /// What is being carried out: how to speak to it, and since when.
     running: BTreeMap<Action, (watch::Sender<Word>, Now)>,
     inputs: Inputs,
@@ -90,7 +89,7 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
         clock: C,
         board: Board,
         look: Look,
-        account: Account,
+        account: Box<dyn Account>,
     ) -> Self {
         let (sender, inbox) = mpsc::unbounded_channel();
         let (facts, answers) = mpsc::unbounded_channel();
@@ -107,6 +106,7 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
             board,
             look,
             account,
+            books: Books::default(),
             running: BTreeMap::new(),
             inputs: Inputs(sender),
             inbox,
@@ -157,12 +157,10 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
         match command {
             Command::Desired { pod, seen } => self.take_desired(pod, seen, now),
             Command::Deleted { uid, grace } => self.take_deleted(uid, grace, now),
-            Command::Input(input) => {
-                if let Input::Exit(seen) = &*input {
-                    self.note_exit(seen, now);
-                }
-                self.core.handle(*input, now);
-            }
+            Command::Input(input) => match *input {
+                Input::Exit(seen) => self.take_exit(seen, now),
+                other => self.core.handle(other, now),
+            },
             Command::WhenEmpty(answer) => self.waiting_for_empty.push(answer),
         }
     }
@@ -173,6 +171,7 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
             tracing::info!(pod.uid = %uid, pod = %pod.name(), "pod seen");
             self.board.add_pod(pod.clone(), seen);
             self.board.note(uid, entry(seen, None, None, "seen", ""));
+            self.books.seen(uid, seen.mono);
             if let Err(error) = self.records.save_pod(&pod) {
                 tracing::error!(pod.uid = %uid, error = &error as &dyn std::error::Error, "a restart of the agent would forget the pod");
             }
@@ -199,6 +198,32 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
         self.core.handle(Input::Deleted { uid, grace }, now);
     }
 
+    /// An exit that is told again, as after a restart of the agent, is no other one.
+    fn take_exit(&mut self, seen: ExitSeen, now: Now) {
+        let key = seen.container.clone();
+        let ending = |worker: &Self| {
+            let record = worker.core.record(&key.pod)?;
+            let ending = record.container(&key.name)?.last_ending()?;
+            (ending.attempt == key.attempt).then_some((ending.code, ending.reason))
+        };
+        let was_known = ending(self).is_some();
+        if !was_known {
+            self.note_exit(&seen, now);
+            self.books.exited(&key, seen.exit.finished_mono);
+        }
+        self.core.handle(Input::Exit(seen), now);
+        if let Some((code, reason)) = ending(self).filter(|_| !was_known)
+            && let Some(role) = self.role(&key.pod, &key.name)
+        {
+            self.account.ended(role, code, reason);
+        }
+    }
+
+    fn role(&self, uid: &PodUid, name: &ContainerName) -> Option<ContainerRole> {
+        let pod = self.core.pod(uid)?;
+        pod.container(name).map(|(role, _)| role)
+    }
+
     fn note_exit(&self, seen: &ExitSeen, now: Now) {
         let detail = match (seen.exit.cause, seen.exit.signal) {
             (ExitCause::OomKilled, _) => format!("code {}, out of memory", seen.exit.code),
@@ -219,27 +244,49 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
         let now = self.clock.now();
         let uid = fact.key.pod();
         let container = container_of(&fact.key);
-        for (span, took) in &fact.spans {
-            self.board.note(
-                uid,
-                entry(fact.at, Some(*took), container.clone(), span, ""),
-            );
-        }
-        if let Err(failure) = &fact.outcome {
-            tracing::warn!(pod.uid = %uid, container, operation = fact.key.operation(), reason = %failure.reason, "{}", failure.message);
+        // one after the other, and the last has just ended; only layers of an image come side by side
+        let mut after: Duration = match &fact.key {
+            Action::EnsureImage { .. } => Duration::ZERO,
+            _ => fact.spans.iter().skip(1).map(|(_, took)| *took).sum(),
+        };
+        for (n, (span, took)) in fact.spans.iter().enumerate() {
             self.board.note(
                 uid,
                 entry(
-                    fact.at,
-                    None,
-                    container,
-                    failure.reason.as_str(),
-                    &failure.message,
+                    earlier(fact.at, after),
+                    Some(*took),
+                    container.clone(),
+                    span,
+                    "",
                 ),
             );
+            let next = fact
+                .spans
+                .get(n + 1)
+                .map_or(Duration::ZERO, |(_, took)| *took);
+            after = after.saturating_sub(next);
+        }
+        // for `explain` the core has an event that says it
+        if let Err(failure) = &fact.outcome {
+            tracing::warn!(pod.uid = %uid, container, operation = fact.key.operation(), reason = %failure.reason, "{}", failure.message);
         }
         if let Some((_, since)) = self.running.remove(&fact.key) {
-            (self.account)(&fact, fact.at.mono.since(since.mono));
+            self.account.answered(&fact, fact.at.mono.since(since.mono));
+            let is_init = match &fact.key {
+                Action::Start { container, .. } => {
+                    self.role(uid, &container.name) == Some(ContainerRole::Init)
+                }
+                _ => false,
+            };
+            if let Some((operation, took)) = self.books.answered(&fact, is_init) {
+                self.account.worked(operation, took);
+            }
+        }
+        if let (Action::Start { container, .. }, Err(failure)) = (&fact.key, &fact.outcome)
+            && failure.reason == FailureReason::RunContainerError
+            && let Some(role) = self.role(uid, &container.name)
+        {
+            self.account.ended(role, 128, EndReason::StartError);
         }
         self.core.handle(Input::Fact(fact), now);
     }
@@ -253,6 +300,15 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
         while let Some(update) = self.core.poll_publish() {
             if !update.deleting {
                 self.board.set_deleting(&update.uid, None);
+            }
+            match update.status.phase.as_deref() {
+                Some("Running") => {
+                    if let Some((since_seen, other)) = self.books.running(&update.uid, now.mono) {
+                        self.account.runs(since_seen, other);
+                    }
+                }
+                Some("Succeeded" | "Failed") => self.books.is_over(&update.uid),
+                _ => {}
             }
             self.board.set_status(&update.uid, update.status);
         }
@@ -288,9 +344,11 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
             .as_ref()
             .and_then(|name| pod.container(name))
             .map(|(role, _)| role);
-        let name = reason.container.as_ref().map(ToString::to_string);
-        self.board
-            .note(uid, entry(now, None, name, reason.reason, &reason.message));
+        if !only_repeats(reason) {
+            let name = reason.container.as_ref().map(ToString::to_string);
+            self.board
+                .note(uid, entry(now, None, name, reason.reason, &reason.message));
+        }
         self.board.note_event(
             uid,
             pod.name(),
@@ -301,7 +359,12 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
     }
 
     fn persist(&mut self, uid: &PodUid) {
-        let Some(record) = self.core.record(uid) else {
+        let record = self.core.record(uid);
+        let deleted = record.map(|record| record.deleted);
+        if self.books.recorded(uid, deleted, self.clock.now().mono) {
+            self.account.came_back();
+        }
+        let Some(record) = record else {
             tracing::info!(pod.uid = %uid, "pod is gone");
             self.records.remove(uid);
             self.board.remove_pod(uid);
@@ -321,6 +384,9 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
 
     fn issue(&mut self, action: Action, now: Now) {
         tracing::debug!(pod.uid = %action.pod(), operation = action.operation(), container = container_of(&action), "issued");
+        if let Some(since_seen) = self.books.issued(&action, now.mono) {
+            self.account.began(since_seen);
+        }
         let (say, word) = watch::channel(Word::default());
         self.running.insert(action.clone(), (say, now));
         let line = Line {
@@ -363,6 +429,21 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
         if let Some((say, _)) = self.running.get(action) {
             say.send_modify(what);
         }
+    }
+}
+
+/// A kubelet says `Error: ErrImagePull` after the event that tells what happened: a timeline says it once.
+fn only_repeats(reason: &Reason) -> bool {
+    let word = reason.message.strip_prefix("Error: ");
+    word.is_some_and(|word| !word.contains(' '))
+}
+
+/// `took` before `at`, on both clocks.
+fn earlier(at: Now, took: Duration) -> Now {
+    let wall = i64::try_from(took.as_nanos()).unwrap_or(i64::MAX);
+    Now {
+        mono: crate::board::began(at.mono, took),
+        wall: WallTime(at.wall.0.saturating_sub(wall)),
     }
 }
 

@@ -53,6 +53,7 @@ impl ContainerKind {
 /// The counters of one node. Make one, share it in an `Arc`, call an `observe…` where the thing happens.
 #[derive(Debug)]
 pub struct NodeMetrics {
+    cgroups: Metric<Family<Histogram, 1>>,
     evictions: Metric<Family<Counter, 1>>,
     http_requests: Metric<Family<Counter, 4>>,
     http_duration: Metric<Family<Histogram, 4>>,
@@ -63,6 +64,8 @@ pub struct NodeMetrics {
     pod_worker: Metric<Family<Histogram, 1>>,
     pod_worker_start: Metric<Histogram>,
     restarted_pods: Metric<Family<Counter, 1>>,
+    run_sandbox: Metric<Family<Histogram, 1>>,
+    run_sandbox_errors: Metric<Family<Counter, 1>>,
     runtime_duration: Metric<Family<Histogram, 1>>,
     runtime_errors: Metric<Family<Counter, 1>>,
     runtime_operations: Metric<Family<Counter, 1>>,
@@ -70,6 +73,7 @@ pub struct NodeMetrics {
     started_container_errors: Metric<Family<Counter, 2>>,
     started_pods: Metric<Counter>,
     started_pod_errors: Metric<Counter>,
+    terminated_containers: Metric<Family<Counter, 3>>,
 }
 
 fn counter() -> Counter {
@@ -94,6 +98,11 @@ impl NodeMetrics {
     #[rustfmt::skip] // a table
     pub fn new() -> Self {
         Self {
+            cgroups: metric(
+                "kubelet_cgroup_manager_duration_seconds",
+                "Duration in seconds for cgroup manager operations. Broken down by method.",
+                Family::new(["operation_type"], || Histogram::new(OPERATION)),
+            ),
             evictions: metric(
                 "kubelet_evictions",
                 "Cumulative number of pod evictions by eviction signal",
@@ -144,6 +153,16 @@ impl NodeMetrics {
                 "Number of pods that have been restarted because they were deleted and recreated with the same UID while the kubelet was watching them (common for static pods, extremely uncommon for API pods)",
                 Family::new(["static"], counter),
             ),
+            run_sandbox: metric(
+                "kubelet_run_podsandbox_duration_seconds",
+                "Duration in seconds of the run_podsandbox operations. Broken down by RuntimeClass.Handler.",
+                Family::new(["runtime_handler"], || Histogram::new(OPERATION)),
+            ),
+            run_sandbox_errors: metric(
+                "kubelet_run_podsandbox_errors_total",
+                "Cumulative number of the run_podsandbox operation errors by RuntimeClass.Handler.",
+                Family::new(["runtime_handler"], counter),
+            ),
             runtime_duration: metric(
                 "kubelet_runtime_operations_duration_seconds",
                 "Duration in seconds of runtime operations. Broken down by operation type.",
@@ -179,6 +198,11 @@ impl NodeMetrics {
                 "Cumulative number of errors when starting pods",
                 Counter::new(),
             ),
+            terminated_containers: metric(
+                "kubelet_terminated_containers_total",
+                "Cumulative number of container terminations.",
+                Family::new(["container_type", "exit_code", "reason"], counter),
+            ),
         }
     }
 
@@ -200,11 +224,25 @@ impl NodeMetrics {
         }
     }
     /// A pod's sandbox was made, or was to be.
-    pub fn observe_sandbox(&self, failed: bool) {
+    pub fn observe_sandbox(&self, took: Duration, failed: bool) {
         self.started_pods.inc();
+        // there is one handler, and it has no name
+        self.run_sandbox.of([""]).observe(took);
         if failed {
             self.started_pod_errors.inc();
+            self.run_sandbox_errors.of([""]).inc();
         }
+    }
+    /// A pod's cgroup was made or removed: `create` or `destroy`.
+    pub fn observe_cgroup(&self, operation: &str, took: Duration) {
+        self.cgroups.of([operation]).observe(took);
+    }
+    /// A container has ended; `reason` as its status says it.
+    pub fn observe_container_end(&self, kind: ContainerKind, code: i32, reason: &str) {
+        let code = code.to_string();
+        self.terminated_containers
+            .of([kind.as_str(), &code, reason])
+            .inc();
     }
     /// All containers of a pod run for the first time: the time since it was seen, and how much of that went into pulls and init
     /// containers.
@@ -215,11 +253,11 @@ impl NodeMetrics {
             .of(["false"])
             .observe(since_seen.saturating_sub(pulls_and_init));
     }
-    /// One step over a pod; `operation` is `create`, `update`, `sync` or `terminate`.
-    pub fn observe_pod_step(&self, operation: &str, took: Duration) {
+    /// A piece of work on a pod; `operation` is `create`, `sync` or `kill`.
+    pub fn observe_pod_work(&self, operation: &str, took: Duration) {
         self.pod_worker.of([operation]).observe(took);
     }
-    /// The first step over a pod began.
+    /// The first work on a pod began.
     pub fn observe_pod_worker_start(&self, since_seen: Duration) {
         self.pod_worker_start.observe(since_seen);
     }
@@ -252,6 +290,7 @@ impl NodeMetrics {
 
     /// Everything, by name.
     pub fn write(&self, out: &mut Text) {
+        self.cgroups.write(out);
         self.evictions.write(out);
         self.http_duration.write(out);
         self.http_requests.write(out);
@@ -262,6 +301,8 @@ impl NodeMetrics {
         self.pod_worker.write(out);
         self.pod_worker_start.write(out);
         self.restarted_pods.write(out);
+        self.run_sandbox.write(out);
+        self.run_sandbox_errors.write(out);
         self.runtime_duration.write(out);
         self.runtime_errors.write(out);
         self.runtime_operations.write(out);
@@ -269,6 +310,7 @@ impl NodeMetrics {
         self.started_containers.write(out);
         self.started_pod_errors.write(out);
         self.started_pods.write(out);
+        self.terminated_containers.write(out);
     }
 }
 
@@ -305,9 +347,11 @@ mod tests {
         let second = Duration::from_secs(1);
         metrics.observe_operation("start_container", second, true);
         metrics.observe_container_start(ContainerKind::InitContainer, Some("RunContainerError"));
-        metrics.observe_sandbox(true);
+        metrics.observe_sandbox(second, true);
+        metrics.observe_cgroup("create", second);
+        metrics.observe_container_end(ContainerKind::Container, 137, "OOMKilled");
         metrics.observe_pod_running(3 * second, second);
-        metrics.observe_pod_step("sync", second);
+        metrics.observe_pod_work("sync", second);
         metrics.observe_pod_worker_start(second);
         metrics.observe_image_pull(second, 50 << 20);
         metrics.observe_eviction("memory.available");
@@ -330,9 +374,13 @@ mod tests {
             "kubelet_started_containers_total{container_type=\"init_container\"} 1",
             "kubelet_started_pods_errors_total 1",
             "kubelet_started_pods_total 1",
+            "kubelet_cgroup_manager_duration_seconds_count{operation_type=\"create\"} 1",
+            "kubelet_run_podsandbox_duration_seconds_count{runtime_handler=\"\"} 1",
+            "kubelet_run_podsandbox_errors_total{runtime_handler=\"\"} 1",
+            "kubelet_terminated_containers_total{container_type=\"container\",exit_code=\"137\",reason=\"OOMKilled\"} 1",
         ] {
             assert!(text.contains(&format!("{line}\n")), "{line} in\n{text}");
         }
-        assert!(text.starts_with("# HELP kubelet_evictions [ALPHA] Cumulative number of pod evictions by eviction signal\n# TYPE kubelet_evictions counter\n"));
+        assert!(text.contains("# HELP kubelet_evictions [ALPHA] Cumulative number of pod evictions by eviction signal\n# TYPE kubelet_evictions counter\n"));
     }
 }

@@ -54,7 +54,7 @@ pub(crate) async fn ensure(
     let begun = Instant::now();
     // Both arms are cancel-safe: dropping a pull leaves nothing behind that is not complete.
     let pulled = tokio::select! {
-        pulled = parts.images.pull(&reference, None, &sink, cancel.clone()) => pulled.map_err(|e| e.failure()),
+        pulled = parts.images.pull(&reference, None, &sink, cancel.clone()) => pulled.map_err(|e| pull_failure(&e)),
         () = line.cancelled() => {
             cancel.cancel();
             Err(broken_off(&image))
@@ -66,10 +66,21 @@ pub(crate) async fn ensure(
     Ok(Outcome::Image(fact(&info, Some(begun.elapsed()))))
 }
 
+/// Only why: what was being done, the core says in its events.
+fn pull_failure(error: &image_store::ImageError) -> Failure {
+    let failure = error.failure();
+    let doing = format!("{error}: ");
+    let why = failure.message.strip_prefix(&doing);
+    Failure {
+        message: why.unwrap_or(&failure.message).to_owned(),
+        ..failure
+    }
+}
+
 fn broken_off(image: &str) -> Failure {
     node_failure(
         FailureReason::ErrImagePull,
-        format!("the pull of image \"{image}\" was broken off: nobody waits for it any more"),
+        format!("broken off, as nobody waits for image \"{image}\" any more"),
     )
 }
 

@@ -3,6 +3,7 @@
 //! [`run()`] builds everything in order and lives until a signal; the executor carries actions out, one file per group of them; `view` is
 //! what the HTTP server asks; `source` feeds manifests to the worker.
 
+mod accountant;
 mod boot;
 mod containers;
 mod down;

@@ -1,5 +1,6 @@
 //! Construction in order, and the agent's life. Configuration, building and running are three steps.
 
+use super::accountant::Accountant;
 use super::executor::NodeExecutor;
 use super::parts::{Parts, SystemClock, now};
 use super::view::NodeView;
@@ -13,7 +14,6 @@ use node_config::NodeConfig;
 use node_policy::NodeNumbers;
 use node_server::{NodeInfo, Server, ServerConfig};
 use pod_lifecycle::{Input, NodeCore, PodRecord, Settings};
-use pod_model::{Action, ContainerRole, Fact, Outcome, SandboxPart};
 use pod_network::{NetworkConfig, NodeDns, PodNetwork};
 use pod_volumes::PodVolumes;
 use pod_worker::{Board, RECORD_VERSION, RecordFiles, StoredPod, Worker};
@@ -21,7 +21,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use telemetry::{ContainerKind, NodeMetrics};
+use telemetry::NodeMetrics;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -94,10 +94,10 @@ async fn live(config: &NodeConfig) -> Result<Ended> {
     let metrics = Arc::new(NodeMetrics::new());
 
     let (look, mut look_due) = tokio::sync::mpsc::unbounded_channel();
-    let account = {
-        let (metrics, board) = (Arc::clone(&metrics), parts.board.clone());
-        Box::new(move |fact: &Fact, took: Duration| account(&metrics, &board, fact, took))
-    };
+    let account = Box::new(Accountant {
+        metrics: Arc::clone(&metrics),
+        board: parts.board.clone(),
+    });
     let worker = Worker::new(
         core,
         Arc::new(NodeExecutor(Arc::clone(&parts))),
@@ -439,36 +439,5 @@ fn info(config: &NodeConfig, parts: &Parts) -> NodeInfo {
         },
         started_at: now().wall,
         pod_logs: config.pod_logs_dir.clone(),
-    }
-}
-
-fn account(metrics: &NodeMetrics, board: &Board, fact: &Fact, took: Duration) {
-    let failed = fact.outcome.as_ref().err();
-    metrics.observe_operation(fact.key.operation(), took, failed.is_some());
-    match (&fact.key, &fact.outcome) {
-        (
-            Action::Prepare {
-                part: SandboxPart::Network,
-                ..
-            },
-            _,
-        ) => metrics.observe_sandbox(failed.is_some()),
-        (Action::Start { container, .. }, _) => {
-            let view = board.pod(&container.pod);
-            let role = view
-                .as_ref()
-                .and_then(|view| view.pod.container(&container.name))
-                .map(|(role, _)| role);
-            let kind = if role == Some(ContainerRole::Init) {
-                ContainerKind::InitContainer
-            } else {
-                ContainerKind::Container
-            };
-            metrics.observe_container_start(kind, failed.map(|failure| failure.reason.as_str()));
-        }
-        (_, Ok(Outcome::Image(image))) if !image.was_present => {
-            metrics.observe_image_pull(image.pull, image.size_bytes)
-        }
-        _ => {}
     }
 }
