@@ -16,6 +16,8 @@ pub(crate) fn bench(json: Option<&Path>, only: &[String]) -> anyhow::Result<()> 
     run(cargo().args(["build", "--package", "node-bench"]))?;
     let mut command = crate::run::program(target().join("debug/node-bench"));
     command.env("CORACLE_BIN", target().join("dist/coracle"));
+    // the run directory is in memory, as /run is
+    command.env("TMPDIR", "/dev/shm");
     if let Some(file) = json {
         command.arg("--json").arg(std::path::absolute(file)?);
     }

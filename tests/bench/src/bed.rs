@@ -8,7 +8,8 @@ use std::fs::File;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// A node whose root is an ext4 of its own.
+/// A node whose root and logs are on an ext4 of its own, and whose run directory is where temporary directories are: in memory, as /run is,
+/// when `TMPDIR` says so.
 pub(crate) struct Bed {
     pub(crate) node: Node,
     _disk: TempDir,
@@ -30,6 +31,16 @@ impl Bed {
             &["-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", &file],
         );
         sandbox.say("mount", &["-o", "loop,noatime", &file, &root]);
+        let (disk_logs, logs) = (node.root().join("logs"), node.dir("log"));
+        sandbox.enter(|| std::fs::create_dir(&disk_logs))?;
+        sandbox.say(
+            "mount",
+            &[
+                "--bind",
+                &disk_logs.to_string_lossy(),
+                &logs.to_string_lossy(),
+            ],
+        );
         node.start_agent();
         node.load(BUSYBOX, &Image::busybox());
         Ok(Self { node, _disk: disk })
