@@ -4,6 +4,8 @@ use node_tests::manifest::{Manifest, idle};
 use node_tests::view::PodView;
 use node_tests::{Node, pod, process, seconds, sh, wait_until};
 use serde_json::json;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 use std::time::Duration;
 
 /// Whether the kernel tells the exit code of a process that somebody else reaped (`PIDFD_GET_INFO`, Linux 6.15).
@@ -325,21 +327,61 @@ fn manifests_that_change_while_the_agent_is_dead_are_followed() {
     });
 }
 
+/// Puts another build where the node's binary lies, as a package manager does: a new file under the old name.
+fn install(program: &Path, addition: &str) -> u64 {
+    let mut bytes = std::fs::read(node_tests::node::binary()).unwrap();
+    // what lies behind the last section is nobody's: another build to whoever looks at the file
+    bytes.extend(addition.as_bytes());
+    let aside = program.with_extension("new");
+    std::fs::write(&aside, bytes).unwrap();
+    std::fs::set_permissions(&aside, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::rename(&aside, program).unwrap();
+    std::fs::metadata(program).unwrap().ino()
+}
+
 #[test]
 fn a_binary_replaced_in_between_changes_nothing() {
-    let node = Node::start();
-    node.apply(&counter("counter"));
-    let before = identity(&node, &node.wait_ready("counter"));
-    let copy = node.dir("coracle-new");
-    std::fs::copy(node_tests::node::binary(), &copy).unwrap();
-    node.kill_agent();
-    node.replace_binary(&copy);
+    let node = Node::builder().prepare();
+    let program = node.dir("coracle");
+    let first = install(&program, "");
+    node.replace_binary(&program);
     node.start_agent();
-    assert_eq!(identity(&node, &node.wait_ready("counter")), before);
-    let lines = count_lines(&node, "counter");
-    wait_until("the log to go on", seconds(10), || {
-        count_lines(&node, "counter") > lines + 3
-    });
+    node.load(node_tests::manifest::BUSYBOX, &node_tests::Image::busybox());
+    node.apply(&counter("counter"));
+    node.apply(&counter("on-terminal").with("tty", json!(true)));
+    let script = "while [ ! -e /go ]; do sleep 0.05; done; exit 23";
+    node.apply(&pod("last").once().container(sh("main", script)));
+    let names = ["counter", "on-terminal", "last"];
+    let identities = || names.map(|name| identity(&node, &node.wait_ready(name)));
+    let before = identities();
+    let keeper = node.keeper_pid().expect("a keeper");
+    let executes = |pid: i32| {
+        let file = std::fs::metadata(format!("/proc/{pid}/exe"));
+        file.map(|file| file.ino()).unwrap_or_default()
+    };
+    assert_eq!(executes(keeper), first);
+
+    for addition in ["second", "third"] {
+        node.kill_agent();
+        let installed = install(&program, addition);
+        node.start_agent();
+        wait_until("the keeper to be of this build", seconds(20), || {
+            executes(keeper) == installed
+        });
+        // the same process: its children are still its children
+        assert_eq!(node.keeper_pid(), Some(keeper));
+        assert_eq!(identities(), before);
+        for name in ["counter", "on-terminal"] {
+            let lines = count_lines(&node, name);
+            wait_until("the log to go on", seconds(10), || {
+                count_lines(&node, name) > lines + 3
+            });
+        }
+    }
+    node.exec("last", "main", &["touch", "/go"]);
+    let view = node.wait_phase("last", "Failed");
+    let end = view.container("main").ended().expect("ended");
+    assert_eq!((end.exit_code(), end.reason()), (23, "Error"));
 }
 
 #[test]
