@@ -87,8 +87,8 @@ fn place_programs(tree: &Path, suites: &[Suite]) -> anyhow::Result<()> {
     for (from, to) in &programs {
         needed.extend(libraries(from));
         fs::copy(from, to).with_context(|| format!("could not copy {}", from.display()))?;
-        // Line tables double the archive; without binutils it is merely larger.
-        let _ = output(program("strip").arg("--strip-debug").arg(to));
+        // Symbols and line tables double the archive; without binutils it is merely larger.
+        let _ = output(program("strip").arg("--strip-all").arg(to));
     }
     for library in needed {
         let there = tree.join(library.strip_prefix("/")?);
