@@ -6,6 +6,7 @@
 //! | `test` | installs what the tests need, then passes them; `--vm` runs the node's suites on cgroup v2 in a small machine |
 //! | `ci` | format, lints, tidy, tests, docs and the machine, each step timed |
 //! | `bench` | the figures of the design, with target and verdict |
+//! | `sim` | seeded histories of a node in virtual time; `--seed N --trace` replays one, `--mutants` shows that defects are found |
 //! | `tidy` | arrows between crates, dependency policy, file lengths, forbidden words, links |
 //! | `image` | the demo image as an OCI archive |
 //!
@@ -22,6 +23,7 @@ mod demo;
 mod image;
 mod packages;
 mod run;
+mod sim;
 mod test;
 mod tidy;
 mod vm;
@@ -60,6 +62,8 @@ enum Verb {
         #[arg(long, value_name = "IDS", value_delimiter = ',')]
         only: Vec<String>,
     },
+    /// Live seeded histories of a node in virtual time, and judge them
+    Sim(sim::SimArguments),
     /// Check the arrows between crates, the dependency policy and the shape of the tree
     Tidy,
     /// Write the demo image, made from crates/demo-server, as an OCI archive
@@ -86,6 +90,7 @@ fn carry_out(verb: Verb) -> anyhow::Result<()> {
         Verb::Test { vm: true, filter } => vm::test(filter.as_deref()),
         Verb::Ci => ci::ci(),
         Verb::Bench { json, only } => bench::bench(json.as_deref(), &only),
+        Verb::Sim(arguments) => sim::sim(&arguments),
         Verb::Tidy => tidy::tidy(),
         Verb::Image { file } => image::image(&file),
     }

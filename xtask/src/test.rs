@@ -1,7 +1,8 @@
-//! `cargo xtask test`: what the tests need, then the tests, as root and with nothing skipped.
+//! `cargo xtask test`: what the tests need, then the tests, as root and with nothing skipped; and the simulator.
 
 use crate::packages;
 use crate::run::{cargo, is_root, target};
+use crate::sim;
 use anyhow::{Context, bail};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -21,12 +22,16 @@ pub(crate) fn test(filter: Option<&str>) -> anyhow::Result<()> {
     if summary.passed == 0 {
         bail!("no test ran");
     }
+    if filter.is_none() {
+        sim::sim(&sim::SimArguments::default())?;
+    }
     Ok(())
 }
 
-/// The suites of tests/node run the real binary, built with the profile of the tests so that nothing is compiled twice.
+/// The suites of tests/node run the real binary, built with the profile of the tests and the dependencies' features of the whole workspace,
+/// so that nothing is compiled twice.
 pub(crate) fn build_node() -> anyhow::Result<()> {
-    crate::run::run(cargo().args(["build", "--package", "coracle", "--bin", "coracle"]))
+    crate::run::run(cargo().args(["build", "--workspace", "--bin", "coracle"]))
 }
 
 #[derive(Default)]

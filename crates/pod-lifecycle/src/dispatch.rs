@@ -114,6 +114,11 @@ impl Dispatcher {
         self.cancelled.pop_front()
     }
 
+    /// It is out, and nobody waits for its answer.
+    pub(crate) fn is_abandoned(&self, action: &Action) -> bool {
+        self.abandoned.contains(action)
+    }
+
     pub(crate) fn want_pull(&mut self, action: Action) {
         if !self.pulling.contains(&action) && !self.pulls.contains(&action) {
             self.pulls.push_back(action);

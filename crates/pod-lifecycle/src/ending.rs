@@ -52,11 +52,7 @@ pub struct Ending {
 
 impl Ending {
     /// A message of the runtime comes before the program's own, as with a kubelet.
-    pub(crate) fn from_exit(
-        attempt: Attempt,
-        exit: &ExitRecord,
-        last_words: Option<&str>,
-    ) -> Self {
+    pub(crate) fn from_exit(attempt: Attempt, exit: &ExitRecord, last_words: Option<&str>) -> Self {
         let (code, reason, message) = match exit.cause {
             ExitCause::Exited if exit.code == 0 => (0, EndReason::Completed, None),
             ExitCause::Exited => (exit.code, EndReason::Error, None),

@@ -162,7 +162,9 @@ impl NodeCore {
         if self.leftovers.remove(&uid) || self.unclaimed.contains_key(&uid) {
             record.sandbox_was_found();
         }
-        record.born = self.forgotten.get(&uid).copied().unwrap_or_default();
+        // what was seen before is about a former pod of this uid, or in the newest look
+        let ended = self.forgotten.get(&uid).copied().unwrap_or_default();
+        record.born = ended.max(self.last_look);
         self.insert(record, Some(pod), true);
         self.records.insert(uid.clone());
         self.statuses.insert(uid.clone());
@@ -239,8 +241,11 @@ impl NodeCore {
         if is_awaited {
             self.step(&pod.clone(), &Event::PullBegins(&container.clone()), now);
         }
-        // also for one that was abandoned: its executor waits for the turn, and will answer
-        self.dispatcher.want_pull(action);
+        // also for one that was abandoned: its executor waits for the turn, and will answer. One that has answered waits for nothing,
+        // and would hold its turn for ever: the wish may come after the answer
+        if is_awaited || self.dispatcher.is_abandoned(&action) {
+            self.dispatcher.want_pull(action);
+        }
     }
 
     fn wake_up(&mut self, now: Now) {

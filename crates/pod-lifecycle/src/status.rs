@@ -249,11 +249,7 @@ fn state(
     }
 }
 
-fn terminated(
-    ending: &Ending,
-    id: &dyn Fn(Attempt) -> String,
-    longest: usize,
-) -> ContainerState {
+fn terminated(ending: &Ending, id: &dyn Fn(Attempt) -> String, longest: usize) -> ContainerState {
     ContainerState {
         terminated: Some(ContainerStateTerminated {
             exit_code: ending.code,

@@ -69,6 +69,8 @@ const TABLE: &[Row] = &[
     row("telemetry", Any, &[]),
     row("located-yaml", Any, &[]),
     row("test-kit", Test, &[]),
+    // Its pods are those of the tables.
+    row("node-sim", Test, &["test-kit"]),
     row("node-tests", Apart, &[]),
     row("node-bench", Apart, &["node-tests"]),
     row("demo-server", Apart, &[]),

@@ -252,3 +252,30 @@ fn one_bad_image_does_not_keep_the_other_containers_from_running() {
     world.desire(&web);
     assert_eq!(world.line(&web), "Pending bad=ErrImagePull good=Running");
 }
+
+#[test]
+fn a_wish_to_pull_that_comes_after_the_answer_holds_no_turn() {
+    let mut world = World::new(pod_lifecycle::Settings {
+        max_parallel_image_pulls: 1,
+        kernel_slots: 64,
+        ..Default::default()
+    });
+    let web = pod("web")
+        .container("app")
+        .image("registry.test/a:1")
+        .build();
+    let other = pod("other")
+        .container("app")
+        .image("registry.test/b:1")
+        .build();
+    world.desire(&web);
+    // its executor asked for its turn, heard that it was cancelled, and answered; the wish is the last to be heard
+    world.delete(&web);
+    world.input(pod_lifecycle::Input::PullWanted(Action::EnsureImage {
+        pod: web.uid().clone(),
+        container: world.key(&web, "app", 0).name,
+        try_number: 0,
+    }));
+    world.desire(&other);
+    assert_eq!(world.line(&other), "Running app=Running");
+}

@@ -1,7 +1,9 @@
 //! What listings mean, and what they do not.
 
 use pod_lifecycle::Input;
-use pod_model::{Action, Observed, ObservedContainer, ObservedState, Seq};
+use pod_model::{
+    Action, ExitCause, ExitRecord, ExitSeen, Observed, ObservedContainer, ObservedState, Seq,
+};
 use std::time::Duration;
 use test_kit::{Program, World, pod};
 
@@ -64,10 +66,10 @@ fn an_exit_told_twice_and_late_is_one_exit() {
     world.desire(&web);
     let key = world.key(&web, "app", 0);
     world.run_secs(1);
-    let exit = pod_model::ExitRecord {
+    let exit = ExitRecord {
         code: 1,
         signal: None,
-        cause: pod_model::ExitCause::Exited,
+        cause: ExitCause::Exited,
         started_at: world.now().wall,
         finished_at: world.now().wall,
         finished_mono: world.now().mono,
@@ -76,7 +78,7 @@ fn an_exit_told_twice_and_late_is_one_exit() {
     assert_eq!(world.line(&web), line);
     world.take_issued();
     for seq in [Seq(0), Seq(1_000)] {
-        world.input(Input::Exit(pod_model::ExitSeen {
+        world.input(Input::Exit(ExitSeen {
             container: key.clone(),
             exit: exit.clone(),
             last_words: None,
@@ -130,10 +132,10 @@ fn what_a_dead_attempt_left_is_found_and_removed() {
     let web = pod("web").container("app").build();
     world.desire(&web);
     let mut seen = world.machine.observe();
-    let exit = pod_model::ExitRecord {
+    let exit = ExitRecord {
         code: 0,
         signal: None,
-        cause: pod_model::ExitCause::Exited,
+        cause: ExitCause::Exited,
         started_at: world.now().wall,
         finished_at: world.now().wall,
         finished_mono: world.now().mono,
@@ -206,5 +208,68 @@ fn a_container_made_and_not_started_is_started_by_the_same_attempt() {
         containers,
     });
     let texts = world.take_issued_texts();
-    assert!(texts.contains(&"Start app.0".to_owned()), "{texts:?}");
+    let place = |text: &str| texts.iter().position(|t| t == text);
+    let (removed, started) = (place("Remove app.0"), place("Start app.0"));
+    assert!(
+        removed.is_some() && removed < started,
+        "what is left of the first start goes before the second: {texts:?}"
+    );
+}
+
+#[test]
+fn a_container_made_and_not_started_goes_with_its_pod() {
+    let mut world = World::default();
+    world
+        .machine
+        .script
+        .hangs(|a| matches!(a, Action::Start { .. }));
+    let web = pod("web").container("app").build();
+    world.desire(&web);
+    world.crash(test_kit::Crash::BeforeEffects);
+    world.delete(&web);
+    world.take_issued();
+    let made = ObservedContainer {
+        state: ObservedState::Created,
+        last_words: None,
+    };
+    world.show(Observed {
+        as_of: Seq(50),
+        containers: [(world.key(&web, "app", 0), made)].into(),
+    });
+    let texts = world.take_issued_texts();
+    let place = |text: &str| texts.iter().position(|t| t == text);
+    assert!(
+        place("Remove app.0").is_some() && place("Remove app.0") < place("Undo Volumes"),
+        "{texts:?}"
+    );
+}
+
+#[test]
+fn an_exit_of_a_former_pod_of_the_same_uid_is_not_the_new_ones() {
+    let mut world = World::default();
+    let web = pod("web").container("app").build();
+    world.desire(&web);
+    let now = world.now();
+    let exit = ExitRecord {
+        code: 3,
+        signal: None,
+        cause: ExitCause::Exited,
+        started_at: now.wall,
+        finished_at: now.wall,
+        finished_mono: now.mono,
+    };
+    let old = ExitSeen {
+        container: world.key(&web, "app", 0),
+        exit,
+        last_words: None,
+        seq: world.machine.seq(),
+    };
+    world.delete(&web);
+    world.run_secs(1);
+    assert!(world.is_forgotten(&web));
+    // a newer look makes the core forget what it has forgotten
+    world.look();
+    world.desire(&web);
+    world.input(Input::Exit(old));
+    assert_eq!(world.line(&web), "Running app=Running");
 }

@@ -1,0 +1,199 @@
+//! Decisions that are wrong on purpose. Each takes the place of [`step()`], calls it, and spoils what goes in or comes out, as a defect of
+//! the core would. A simulator that does not notice one of them proves nothing about the defect that it stands for.
+
+use pod_lifecycle::{
+    ContainerState, Context, CrashBackOff, Decide, Event, Look, PartState, Phase, PodRecord, Retry,
+    Stage, Step, step,
+};
+use pod_model::{Action, AdmittedPod, Now, Seq};
+use std::time::Duration;
+
+pub struct Mutant {
+    pub name: &'static str,
+    pub what: &'static str,
+    pub decide: Decide,
+}
+
+/// Declares mutants: a name, what is wrong, and a function of `step`'s arguments.
+macro_rules! mutants {
+    ($($name:ident, $what:literal, |$record:ident, $pod:ident, $event:ident, $context:ident, $now:ident| $body:expr;)*) => {
+        /// All of them.
+        pub fn mutants() -> Vec<Mutant> {
+            vec![$(Mutant { name: stringify!($name), what: $what, decide: $name }),*]
+        }
+        $(
+            #[allow(unused_mut, reason = "most mutants spoil one argument")]
+            fn $name(
+                mut $record: PodRecord,
+                $pod: Option<&AdmittedPod>,
+                $event: &Event<'_>,
+                mut $context: Context<'_>,
+                $now: Now,
+            ) -> Step {
+                $body
+            }
+        )*
+    };
+}
+
+/// What `step` says, changed.
+fn but(mut step: Step, change: impl FnOnce(&mut Step)) -> Step {
+    change(&mut step);
+    step
+}
+
+/// Takes back what was issued, as if it had never been thought of.
+fn not_issued(step: &mut Step, which: impl Fn(&Action) -> bool) {
+    for action in step.actions.iter().filter(|action| which(action)) {
+        step.record.in_flight.remove(action);
+    }
+    step.actions.retain(|action| !which(action));
+}
+
+mutants! {
+    skips_kills, "nothing is ever killed", |record, pod, event, context, now|
+        but(step(record, pod, event, context, now), |done| {
+            not_issued(done, |action| matches!(action, Action::Kill { .. }));
+        });
+    skips_stop_signals, "what is to stop is not told, only killed at its deadline", |record, pod, event, context, now|
+        but(step(record, pod, event, context, now), |done| {
+            not_issued(done, |action| matches!(action, Action::Stop { .. }));
+        });
+    kills_at_once, "no grace is granted", |record, pod, event, context, now|
+        but(step(record, pod, event, context, now), |done| {
+            if let Stage::Terminating(terminating) = &mut done.record.stage {
+                terminating.deadline = now.mono;
+                done.next_wake = Some(now.mono);
+            }
+        });
+    believes_stale_looks, "a look from before the last action proves an absence", |record, pod, event, context, now| {
+        let event = match event {
+            Event::Look(look) => Event::Look(Look { as_of: Seq(u64::MAX), containers: look.containers.clone() }),
+            other => other.clone(),
+        };
+        step(record, pod, &event, context, now)
+    };
+    drops_the_crash_back_off, "a container that crashes is started again at once", |record, pod, event, context, now| {
+        for container in &mut record.containers {
+            container.crash = CrashBackOff::default();
+        }
+        step(record, pod, event, context, now)
+    };
+    drops_retries_of_the_sandbox, "a part that could not be made is made again at once", |record, pod, event, context, now|
+        but(step(record, pod, event, context, now), |done| {
+            let parts = [&mut done.record.sandbox.cgroup, &mut done.record.sandbox.network, &mut done.record.sandbox.volumes];
+            for part in parts {
+                if let PartState::Preparing { retry } | PartState::Undoing { retry } = part {
+                    if retry.at.is_some() {
+                        done.next_wake = Some(now.mono);
+                    }
+                    *retry = Retry::default();
+                }
+            }
+        });
+    forgets_keys_in_flight, "what is in flight is forgotten", |record, pod, event, context, now|
+        but(step(record, pod, event, context, now), |done| {
+            done.record.in_flight.clear();
+        });
+    forgets_a_start_in_flight, "a start in flight is forgotten once something else happens", |record, pod, event, context, now| {
+        if !matches!(event, Event::Fact(_)) {
+            for container in &mut record.containers {
+                if let ContainerState::Creating { .. } = container.state {
+                    container.state = ContainerState::Waiting;
+                }
+            }
+            record.in_flight.retain(|action| !matches!(action, Action::Start { .. }));
+        }
+        step(record, pod, event, context, now)
+    };
+    forgets_to_wake, "nobody looks again at what waits", |record, pod, event, context, now|
+        but(step(record, pod, event, context, now), |done| done.next_wake = None);
+    uses_attempts_twice, "the number of an attempt is used again", |record, pod, event, context, now|
+        but(step(record, pod, event, context, now), |done| {
+            for container in &mut done.record.containers {
+                if let Some(made) = &container.made {
+                    container.next = made.attempt;
+                }
+            }
+        });
+    skips_init_containers, "init containers are taken for done as soon as they run", |record, pod, event, context, now| {
+        for container in &mut record.containers {
+            container.succeeded |= container.state.running().is_some();
+        }
+        step(record, pod, event, context, now)
+    };
+    does_not_look_first, "what may run already is started before the first look", |record, pod, event, context, now| {
+        context.looked = true;
+        step(record, pod, event, context, now)
+    };
+    leaves_remains, "dead attempts are not removed", |record, pod, event, context, now| {
+        record.remains.retain(|remains| remains.alive);
+        but(step(record, pod, event, context, now), |done| {
+            not_issued(done, |action| matches!(action, Action::Remove { .. }));
+            done.record.remains.retain(|remains| remains.alive);
+        })
+    };
+    leaves_volumes, "volumes are taken for undone", |record, pod, event, context, now|
+        but(step(record, pod, event, context, now), |done| {
+            if let PartState::Undoing { .. } = done.record.sandbox.volumes {
+                done.record.sandbox.volumes = PartState::Absent;
+                not_issued(done, |action| matches!(action, Action::Undo { part: pod_model::SandboxPart::Volumes, .. }));
+                done.next_wake = Some(now.mono);
+            }
+        });
+    undoes_under_processes, "a sandbox is undone as soon as its containers are told to stop", |record, pod, event, context, now| {
+        if let Stage::Terminating(_) = record.stage {
+            for container in &mut record.containers {
+                if let ContainerState::Stopping { .. } = container.state {
+                    container.state = ContainerState::Down;
+                }
+            }
+        }
+        step(record, pod, event, context, now)
+    };
+    ignores_the_name, "a pod does not wait for the one that has its name", |record, pod, event, context, now| {
+        context.held = false;
+        step(record, pod, event, context, now)
+    };
+    forgets_deletions, "a deletion is forgotten once the pod is being cleaned up", |record, pod, event, context, now|
+        but(step(record, pod, event, context, now), |done| {
+            if matches!(done.record.stage, Stage::CleaningUp | Stage::Finished) {
+                done.record.deleted = false;
+            }
+        });
+    takes_every_end_for_success, "how a container ended is written down as 0", |record, pod, event, context, now|
+        but(step(record, pod, event, context, now), |done| {
+            for ending in done.record.containers.iter_mut().flat_map(|c| &mut c.endings) {
+                ending.code = 0;
+            }
+        });
+    ignores_exits_of_starting_containers, "an exit that overtakes the answer to its start is not believed", |record, pod, event, context, now| {
+        let overtakes = matches!(event, Event::Exit(seen) if record.container(&seen.container.name)
+            .is_some_and(|c| matches!(c.state, ContainerState::Creating { .. })));
+        let wake = Event::Wake;
+        step(record, pod, if overtakes { &wake } else { event }, context, now)
+    };
+    says_failed_for_running, "a pod whose container crashed once is said to have failed", |record, pod, event, context, now|
+        but(step(record, pod, event, context, now), |done| {
+            let crashed = done.record.containers.iter().any(|c| c.last_ending().is_some_and(|e| e.code != 0));
+            if crashed {
+                done.record.phase = Phase::Failed;
+            }
+        });
+    shows_too_few_restarts, "a restart is not counted after the second", |record, pod, event, context, now|
+        but(step(record, pod, event, context, now), |done| {
+            for container in &mut done.record.containers {
+                if let Some(made) = container.made.as_mut().filter(|made| made.attempt.0 > 2) {
+                    made.attempt.0 = 2;
+                }
+            }
+        });
+    retries_pulls_at_once, "a registry that fails is asked again at once", |record, pod, event, context, now|
+        but(step(record, pod, event, context, now), |done| {
+            for container in &mut done.record.containers {
+                if container.image.retry.at.take().is_some() {
+                    done.next_wake = Some(now.mono.plus(Duration::from_millis(10)));
+                }
+            }
+        });
+}

@@ -1,0 +1,263 @@
+//! What really happened, kept apart from what the core believes; and the naive rules that what the core does is measured with.
+//!
+//! A life is one stay of a pod on the node, from its first action to its forgetting. Its containers have attempts, and an attempt
+//! has what the kernel knows of it. Nothing here reads a record of the core.
+
+use crate::history::{ContainerPlan, PodPlan};
+use pod_model::{ContainerKey, ContainerName, MonoTime, PodUid, WallTime};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Ran longer than this since it was last decided to start: its crashes are forgotten. A kubelet's `2 * MaxContainerBackOff`.
+const FORGET_AFTER: Duration = Duration::from_secs(600);
+/// Between deciding and issuing something may pass; so near the border nothing is said.
+const UNSURE: Duration = Duration::from_secs(90);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) code: i32,
+    pub(crate) at: MonoTime,
+    /// Nobody can know the code.
+    pub(crate) unknown: bool,
+}
+
+/// One attempt, as the kernel knows it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Attempt {
+    /// Its program was executed.
+    pub(crate) executed: bool,
+    pub(crate) boot: u32,
+    pub(crate) end: Option<End>,
+    /// It is gone, and with it every trace.
+    pub(crate) vanished: bool,
+    /// It was told to stop.
+    pub(crate) told: bool,
+    /// It has to be told to stop before it is killed: there is time for that.
+    pub(crate) has_to_be_told: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ContainerTruth {
+    pub(crate) attempts: BTreeMap<u32, Attempt>,
+    back_off: NaiveBackOff,
+    /// The newest attempt whose start was issued.
+    issued: Option<u32>,
+}
+
+/// The wait before the next start: none, then 10 s, and each time twice as much.
+#[derive(Debug, Clone, Copy, Default)]
+struct NaiveBackOff {
+    delay: Duration,
+    decided: Option<MonoTime>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Life {
+    pub(crate) containers: BTreeMap<ContainerName, ContainerTruth>,
+    /// A source has named it to an agent.
+    pub(crate) told: bool,
+    /// Something was done for it.
+    pub(crate) begun: bool,
+    /// What tells its record from that of another life.
+    pub(crate) first_seen: WallTime,
+    /// The core was told that it is to go, or that nobody wants it.
+    pub(crate) deleted: bool,
+    /// What runs may be killed from then on.
+    pub(crate) kill_from: Option<MonoTime>,
+    /// The agent that was told that it is to go, and could stop it in time.
+    pub(crate) deleted_to: Option<u32>,
+    /// Its record was lost or is old: counts and times are not what they would have been.
+    pub(crate) tainted: bool,
+    /// Attempts ended in ways that no program decides: its counts are not the plan's.
+    pub(crate) disturbed: bool,
+    /// The furthest phase that was shown.
+    pub(crate) phase: u8,
+    pub(crate) restarts: BTreeMap<String, i32>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Truth {
+    pub(crate) lives: BTreeMap<PodUid, Life>,
+    /// The former life of each pod.
+    pub(crate) over: BTreeMap<PodUid, Life>,
+    pub(crate) boot: u32,
+}
+
+impl Truth {
+    pub(crate) fn life(&mut self, uid: &PodUid) -> &mut Life {
+        self.lives.entry(uid.clone()).or_default()
+    }
+    /// An agent finds a record of a life: perhaps of one that is over, and whose end was not written down.
+    pub(crate) fn found(&mut self, uid: &PodUid, first_seen: WallTime) -> &mut Life {
+        let newer = self.lives.get(uid);
+        let is_unclear = newer.is_some_and(|life| life.begun || life.tainted);
+        let is_other = self
+            .lives
+            .get(uid)
+            .is_none_or(|l| l.first_seen != first_seen);
+        if is_other
+            && let Some(former) = self.over.remove(uid).filter(|l| l.first_seen == first_seen)
+        {
+            // of the life after it nothing was written
+            let tainted = former.tainted || is_unclear;
+            self.lives.insert(uid.clone(), Life { tainted, ..former });
+        }
+        self.life(uid)
+    }
+    pub(crate) fn attempt(&mut self, key: &ContainerKey) -> &mut Attempt {
+        let boot = self.boot;
+        let container = self
+            .life(&key.pod)
+            .containers
+            .entry(key.name.clone())
+            .or_default();
+        container
+            .attempts
+            .entry(key.attempt.0)
+            .or_insert_with(|| Attempt {
+                boot,
+                ..Attempt::default()
+            })
+    }
+    pub(crate) fn known_attempt(&self, key: &ContainerKey) -> Option<&Attempt> {
+        let life = self.lives.get(&key.pod)?;
+        life.containers.get(&key.name)?.attempts.get(&key.attempt.0)
+    }
+    pub(crate) fn ended(&mut self, key: &ContainerKey, end: End) {
+        let attempt = self.attempt(key);
+        attempt.end.get_or_insert(end);
+        if end.unknown {
+            self.life(&key.pod).disturbed = true;
+        }
+    }
+    /// No process outlives the machine.
+    pub(crate) fn rebooted(&mut self, at: MonoTime) {
+        self.boot += 1;
+        for life in self.lives.values_mut() {
+            life.disturbed = true;
+            life.kill_from = life.kill_from.map(|_| MonoTime(0));
+            life.deleted_to = None;
+            for container in life.containers.values_mut() {
+                // the wait goes on by another clock
+                container.back_off = NaiveBackOff::default();
+                for attempt in container.attempts.values_mut().filter(|a| a.executed) {
+                    attempt.end.get_or_insert(End {
+                        code: 137,
+                        at,
+                        unknown: true,
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// A kubelet's rule, for the containers of today: sidecars and rules of single containers are yet to come.
+pub(crate) fn restarts(policy: &str, init: bool, code: i32) -> bool {
+    match policy {
+        "Never" => false,
+        "OnFailure" => code != 0,
+        _ => !init || code != 0,
+    }
+}
+
+impl Life {
+    /// Why this attempt must not be started now, if so.
+    pub(crate) fn objection_to_start(
+        &mut self,
+        plan: &PodPlan,
+        container: &ContainerPlan,
+        key: &ContainerKey,
+        now: MonoTime,
+        boot: u32,
+        longest: Duration,
+    ) -> Option<String> {
+        if let Some(text) = self.init_objection(plan, container, boot) {
+            return Some(text);
+        }
+        let tainted = self.tainted;
+        let rebooted = boot > 0;
+        let truth = self.containers.entry(key.name.clone()).or_default();
+        let number = key.attempt.0;
+        let is_first_issue = truth.issued.is_none_or(|issued| number > issued);
+        truth.issued = truth.issued.max(Some(number));
+        if tainted || !is_first_issue {
+            return None;
+        }
+        let before = truth.attempts.range(..number).next_back();
+        let Some((before, attempt)) = before else {
+            return (number > 0 && !rebooted)
+                .then(|| format!("attempt {number} comes without the ones before"));
+        };
+        if before + 1 != number && !rebooted {
+            return Some(format!("attempt {number} follows {before}"));
+        }
+        let Some(end) = attempt.end else {
+            return Some(format!("attempt {before} has not ended"));
+        };
+        if attempt.boot != boot {
+            return None;
+        }
+        if !restarts(&plan.policy, container.init, end.code) {
+            return Some(format!(
+                "attempt {before} ended with {}, and the policy is {}",
+                end.code, plan.policy
+            ));
+        }
+        let first = Duration::from_secs(10).min(longest);
+        truth.back_off.objection(end.at, now, first, longest)
+    }
+
+    /// Init containers before this one that have not succeeded in this boot.
+    fn init_objection(
+        &self,
+        plan: &PodPlan,
+        container: &ContainerPlan,
+        boot: u32,
+    ) -> Option<String> {
+        let inits = plan.containers.iter().filter(|c| c.init);
+        let before = inits.take_while(|c| !container.init || c.name != container.name);
+        for init in before {
+            let attempts = self
+                .containers
+                .iter()
+                .find(|(name, _)| name.as_str() == init.name)
+                .map(|(_, truth)| &truth.attempts);
+            let has_succeeded = attempts
+                .into_iter()
+                .flat_map(BTreeMap::values)
+                .any(|a| a.boot == boot && a.end.is_some_and(|end| end.code == 0));
+            if !has_succeeded {
+                return Some(format!("init container {} has not succeeded", init.name));
+            }
+        }
+        None
+    }
+}
+
+impl NaiveBackOff {
+    fn objection(
+        &mut self,
+        ended: MonoTime,
+        now: MonoTime,
+        first: Duration,
+        longest: Duration,
+    ) -> Option<String> {
+        let ran = self.decided.map_or(Duration::ZERO, |at| ended.since(at));
+        let is_forgotten = self.delay.is_zero() || ran > FORGET_AFTER;
+        let is_unsure = ran + UNSURE > FORGET_AFTER && ran < FORGET_AFTER + UNSURE;
+        let (delay, earliest) = (self.delay, ended.plus(self.delay));
+        self.decided = Some(now);
+        self.delay = if is_forgotten {
+            first
+        } else {
+            (self.delay * 2).min(longest)
+        };
+        (!is_forgotten && !is_unsure && now < earliest).then(|| {
+            format!(
+                "started {:?} after its end, instead of {delay:?}",
+                now.since(ended)
+            )
+        })
+    }
+}

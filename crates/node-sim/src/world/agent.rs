@@ -1,0 +1,592 @@
+//! The worker around the production core, in the order in which `pod_worker` does things: records are written, then statuses are
+//! shown, then actions go out. It dies at the points where it is told to.
+
+use super::disk::Stored;
+use super::{Happening, MS, SECOND, World, note};
+use crate::chance::Chance;
+use crate::history::Trouble;
+use crate::kind::{CrashPoint, Kind, Moment};
+use pod_lifecycle::{Input, NodeCore, PodRecord, Settings};
+use pod_model::{Action, ExitSeen, Fact, Failure, Fault, Observed, PodUid, Seq};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// The slow full listing behind the events, as in `pod_worker`.
+const LOOK_EVERY: u64 = 60 * SECOND;
+/// How long changes are gathered for the root directory.
+const GATHER: u64 = 250 * MS;
+
+pub(super) struct Agent {
+    pub(super) core: NodeCore,
+    pub(super) work: BTreeMap<Action, Work>,
+    /// Pods that the source has named to this agent.
+    pub(super) told: BTreeSet<PodUid>,
+    pub(super) sources_read: bool,
+    /// The keeper was heard, and the table of containers is whole.
+    pub(super) linked: bool,
+    look_waits: bool,
+    pub(super) looked: bool,
+    /// The version of the container host's view.
+    pub(super) seq: u64,
+    /// Kinds of the answers that the core has and nothing was written of.
+    answered: Vec<Kind>,
+}
+
+/// An action that an executor has.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) token: u64,
+    pub(super) hangs: bool,
+    pub(super) takes: u64,
+    pub(super) fails: Option<(Failure, bool)>,
+    /// It waits for its turn to pull.
+    pub(super) waits_for_pull: bool,
+    pub(super) broken_off: bool,
+}
+
+impl Agent {
+    /// Whether a look had to wait for the keeper; it does not any more.
+    pub(super) fn stops_waiting(&mut self) -> bool {
+        std::mem::take(&mut self.look_waits)
+    }
+}
+
+impl World<'_> {
+    pub(super) fn begin_agent(&mut self) {
+        if self.agent.is_some() {
+            return;
+        }
+        self.life += 1;
+        let now = self.now();
+        let node = &self.history.node;
+        let settings = Settings {
+            host_ips: vec!["192.0.2.1".to_owned()],
+            max_container_restart_period: Duration::from_secs(node.longest_back_off_seconds),
+            kernel_slots: node.kernel_slots,
+            max_parallel_image_pulls: node.pulls,
+            check: true,
+        };
+        let stored = self.disk.load();
+        let life = self.life;
+        note!(self, "agent {life} begins, {} pods on disk", stored.len());
+        let mut restored = Vec::new();
+        for Stored {
+            pod,
+            record,
+            from_earlier_boot,
+        } in stored
+        {
+            let uid = pod.uid().clone();
+            if let Some(record) = &record {
+                self.truth.found(&uid, record.first_seen.wall);
+            }
+            let was_read = record.as_ref().map(reread);
+            let is_old = self.disk.stale.contains(&uid);
+            if was_read.is_none() || is_old {
+                self.figures.records_lost += 1;
+                self.truth.life(&uid).tainted = true;
+            }
+            let record = was_read.unwrap_or_else(|| PodRecord::new(&pod, now));
+            let record = if from_earlier_boot {
+                record.rebooted(now)
+            } else {
+                record
+            };
+            self.truth.life(&uid).deleted = record.deleted;
+            restored.push((record, pod));
+        }
+        for (uid, life) in &mut self.truth.lives {
+            let is_known = restored.iter().any(|(record, _)| record.uid == *uid);
+            if !is_known {
+                // its files were never written, or are damaged
+                life.tainted = true;
+                life.deleted = false;
+            }
+        }
+        for process in self.kernel.processes.values_mut() {
+            process.noted = false;
+        }
+        if self.disk.has_pending() && !self.flush_is_due {
+            self.flush_is_due = true;
+            self.after(GATHER, Happening::Flush);
+        }
+        let mut core = NodeCore::deciding_by(self.decide, settings);
+        core.restore(restored, now);
+        self.agent = Some(Agent {
+            core,
+            work: BTreeMap::new(),
+            told: BTreeSet::new(),
+            sources_read: false,
+            linked: false,
+            look_waits: false,
+            looked: false,
+            seq: 0,
+            answered: Vec::new(),
+        });
+        let mut chance = self.chance("begin");
+        self.after(0, Happening::Leftovers { life });
+        let link = chance.below(200) * MS;
+        let link_at = (self.t + link).max(self.keeper_back_at.unwrap_or(0));
+        self.schedule(link_at, Happening::LinkUp { life });
+        self.after(0, Happening::Look { life });
+        let read = chance.pick(&[1, 1, 5, 50, 300, 3_000, 20_000]) * MS;
+        let read = if self.calm { read.min(50 * MS) } else { read };
+        self.after(read, Happening::SourcesRead { life });
+        self.settle();
+    }
+
+    /// The container host knows everything: what it finds, it counts; exits that nobody heard of are told.
+    pub(super) fn link_up(&mut self) {
+        let found = self.kernel.processes.len() as u64;
+        let Some(agent) = &mut self.agent else { return };
+        agent.linked = true;
+        agent.seq += found;
+        let waits = agent.stops_waiting();
+        self.tell_unheard_exits();
+        if waits {
+            self.look();
+        }
+    }
+
+    pub(super) fn input(&mut self, input: Input) {
+        self.figures.inputs += 1;
+        let now = self.now();
+        if let Some(agent) = &mut self.agent {
+            agent.core.handle(input, now);
+        }
+    }
+    pub(super) fn tick(&mut self) {
+        let mono = self.now().mono;
+        let is_due = self
+            .agent
+            .as_ref()
+            .and_then(|agent| agent.core.next_wake())
+            .is_some_and(|at| at <= mono);
+        if is_due {
+            self.input(Input::Tick);
+        }
+    }
+
+    pub(super) fn tell_leftovers(&mut self) {
+        let uids: BTreeSet<PodUid> = self
+            .kernel
+            .uids()
+            .chain(self.disk.uids())
+            .cloned()
+            .collect();
+        note!(self, "leftovers {uids:?}");
+        self.input(Input::Leftovers(uids.into_iter().collect()));
+    }
+
+    /// Takes what has to be looked at now and shows it a little later.
+    pub(super) fn look(&mut self) {
+        let (life, keeper_is_down) = (self.life, self.keeper_back_at.is_some());
+        let Some(agent) = &mut self.agent else { return };
+        if !agent.linked || keeper_is_down {
+            agent.look_waits = true;
+            return;
+        }
+        let observed = self.kernel.observe(Seq(agent.seq));
+        self.after(LOOK_EVERY, Happening::Look { life });
+        let weather = self.history.weather;
+        if self.is_bad_weather(weather.look_lost, "look lost") {
+            note!(self, "a look is lost");
+            return;
+        }
+        let late = if self.is_bad_weather(weather.look_late, "look late") {
+            self.chance("how late").pick(&[100, 3_000, 30_000, 90_000]) * MS
+        } else {
+            self.chance("look").below(5) * MS
+        };
+        self.after(late, Happening::LookTold { life, observed });
+    }
+    pub(super) fn look_told(&mut self, observed: Observed) {
+        note!(
+            self,
+            "look as of {}: {}",
+            observed.as_of.0,
+            observed
+                .containers
+                .iter()
+                .map(|(key, c)| format!("{key} {}", word(&c.state)))
+                .collect::<Vec<_>>()
+                .join(", ")
+        );
+        if let Some(agent) = &mut self.agent {
+            agent.looked = true;
+        }
+        self.input(Input::Observed(observed));
+    }
+
+    /// The container host hears of an exit, and tells it.
+    pub(super) fn tell_unheard_exits(&mut self) {
+        let keeper_is_down = self.keeper_back_at.is_some();
+        let life = self.life;
+        let Some(agent) = self.agent.as_mut().filter(|a| a.linked && !keeper_is_down) else {
+            return;
+        };
+        let mut heard = Vec::new();
+        for (key, process) in &mut self.kernel.processes {
+            let Some(exit) = process.exit.clone().filter(|_| !process.noted) else {
+                continue;
+            };
+            process.noted = true;
+            agent.seq += 1;
+            heard.push(ExitSeen {
+                container: key.clone(),
+                exit,
+                seq: Seq(agent.seq),
+                last_words: None,
+            });
+        }
+        let weather = self.history.weather;
+        for seen in heard {
+            if self.is_bad_weather(weather.exit_lost, "exit lost") {
+                note!(self, "the exit of {} is not told", seen.container);
+                continue;
+            }
+            if self.is_bad_weather(weather.exit_twice, "exit twice") {
+                let again = self.chance("again").pick(&[1, 100, 10_000, 100_000]) * MS;
+                let seen = seen.clone();
+                self.after(again, Happening::ExitTold { life, seen });
+            }
+            let late = if self.is_bad_weather(weather.exit_late, "exit late") {
+                self.chance("how late").pick(&[3, 300, 5_000, 70_000]) * MS
+            } else {
+                self.chance("exit").below(MS)
+            };
+            self.after(late, Happening::ExitTold { life, seen });
+        }
+    }
+    pub(super) fn exit_told(&mut self, seen: ExitSeen) {
+        note!(
+            self,
+            "exit told: {} code {} {:?}",
+            seen.container,
+            seen.exit.code,
+            seen.exit.cause
+        );
+        self.input(Input::Exit(seen));
+    }
+
+    pub(super) fn pull_wanted(&mut self, action: Action) {
+        self.input(Input::PullWanted(action));
+    }
+
+    pub(super) fn answered(&mut self, fact: Fact) {
+        note!(
+            self,
+            "answer: {} {}",
+            text_of(&fact.key),
+            match &fact.outcome {
+                Ok(_) => "ok".to_owned(),
+                Err(failure) => format!("{:?}", failure.reason),
+            }
+        );
+        if let Some(agent) = &mut self.agent {
+            agent.work.remove(&fact.key);
+            agent.answered.push(Kind::of(&fact.key));
+        }
+        if fact.outcome.is_err() {
+            self.figures.failed_actions += 1;
+        }
+        let is_forgotten = match &fact.key {
+            Action::Forget { pod } if fact.outcome.is_ok() => Some(pod.clone()),
+            _ => None,
+        };
+        self.input(Input::Fact(fact));
+        if let Some(uid) = is_forgotten {
+            self.life_is_over(&uid);
+        }
+    }
+
+    /// Everything that the core wants now.
+    pub(super) fn settle(&mut self) {
+        let Some(agent) = &mut self.agent else { return };
+        let core = &mut agent.core;
+        let records: Vec<PodUid> = std::iter::from_fn(|| core.poll_record()).collect();
+        let updates: Vec<_> = std::iter::from_fn(|| core.poll_publish()).collect();
+        let reasons: Vec<_> = std::iter::from_fn(|| core.poll_reason()).collect();
+        let actions: Vec<Action> = std::iter::from_fn(|| core.poll_action()).collect();
+        let pulls: Vec<Action> = std::iter::from_fn(|| core.poll_pull()).collect();
+        let cancels: Vec<Action> = std::iter::from_fn(|| core.poll_cancel()).collect();
+        let violation = core.poll_violation();
+        let answered = std::mem::take(&mut agent.answered);
+
+        for (uid, reason) in reasons {
+            note!(self, "  {uid} {}: {}", reason.reason, reason.message);
+        }
+        if let Some(violation) = violation {
+            return self.find(violation.rule, || violation.to_string());
+        }
+        for kind in answered {
+            if self.dies_at(kind, Moment::Answered) {
+                return;
+            }
+        }
+        for action in &actions {
+            let Some(armed) = self.falls_due(Kind::of(action), Moment::Decided) else {
+                continue;
+            };
+            // records of other pods may have been written before
+            let written = self.chance("written").index(records.len());
+            for uid in records.iter().take(written).filter(|u| *u != action.pod()) {
+                self.persist(uid);
+            }
+            return self.dies_of(armed);
+        }
+        for uid in &records {
+            self.persist(uid);
+        }
+        for action in &actions {
+            if self.dies_at(Kind::of(action), Moment::Recorded) {
+                return;
+            }
+        }
+        for update in updates {
+            self.published(&update);
+        }
+        for action in actions {
+            let kind = Kind::of(&action);
+            self.issue(action);
+            if self.finding.is_some() || self.dies_at(kind, Moment::Issued) {
+                return;
+            }
+        }
+        for action in pulls {
+            self.begin_pull(action);
+        }
+        for action in cancels {
+            self.break_off(&action);
+        }
+    }
+
+    fn persist(&mut self, uid: &PodUid) {
+        let Some(agent) = &self.agent else { return };
+        self.figures.records += 1;
+        match agent.core.record(uid) {
+            Some(record) => {
+                self.disk.save_record(record);
+                let record = record.clone();
+                self.recorded(&record);
+            }
+            None => self.disk.remove(uid),
+        }
+        if self.disk.has_pending() && !self.flush_is_due {
+            self.flush_is_due = true;
+            self.after(GATHER, Happening::Flush);
+        }
+    }
+
+    fn issue(&mut self, action: Action) {
+        note!(self, "  issued {}", text_of(&action));
+        self.issued_in_all += 1;
+        let kind = Kind::of(&action);
+        self.figures.actions[kind.index()] += 1;
+        self.judge_issue(&action);
+        let takes = self.usual_time(kind, &action);
+        let mut work = Work {
+            token: 0,
+            hangs: false,
+            takes,
+            fails: None,
+            waits_for_pull: false,
+            broken_off: false,
+        };
+        match self.trouble(kind) {
+            Some(Trouble::Hangs) => work.hangs = true,
+            Some(Trouble::Takes { ms }) => work.takes = ms * MS,
+            Some(Trouble::Fails {
+                reason,
+                retry_after_seconds,
+                half,
+            }) => {
+                let failure = Failure {
+                    reason,
+                    message: "as the history says".to_owned(),
+                    fault: Fault::Node,
+                    retry: true,
+                    retry_after: retry_after_seconds.map(Duration::from_secs),
+                };
+                work.fails = Some((failure, half));
+            }
+            None => {}
+        }
+        let life = self.life;
+        work.waits_for_pull = self.has_to_pull(&action);
+        if work.waits_for_pull {
+            let soon = self.chance("pull wanted").pick(&[0, MS, 20 * MS]);
+            let action = action.clone();
+            self.after(soon, Happening::PullWanted { life, action });
+        } else if !work.hangs {
+            work.token = self.effect_after(work.takes, &action);
+        }
+        if let Some(agent) = &mut self.agent {
+            agent.work.insert(action, work);
+        }
+    }
+
+    pub(super) fn effect_after(&mut self, nanos: u64, action: &Action) -> u64 {
+        // an executor answers with the number that it was given
+        let token = self.order + 1;
+        self.after(
+            nanos,
+            Happening::Effect {
+                life: self.life,
+                action: action.clone(),
+                token,
+            },
+        )
+    }
+
+    fn begin_pull(&mut self, action: Action) {
+        let Some(work) = self.agent.as_mut().and_then(|a| a.work.get_mut(&action)) else {
+            return;
+        };
+        work.waits_for_pull = false;
+        let (hangs, takes) = (work.hangs, work.takes);
+        if !hangs {
+            let token = self.effect_after(takes, &action);
+            self.set_token(&action, token);
+        }
+    }
+    fn break_off(&mut self, action: &Action) {
+        note!(self, "  broken off: {}", text_of(action));
+        let Some(work) = self.agent.as_mut().and_then(|a| a.work.get_mut(action)) else {
+            return;
+        };
+        work.broken_off = true;
+        work.hangs = false;
+        let token = self.effect_after(MS, action);
+        self.set_token(action, token);
+    }
+    pub(super) fn set_token(&mut self, action: &Action, token: u64) {
+        if let Some(work) = self.agent.as_mut().and_then(|a| a.work.get_mut(action)) {
+            work.token = token;
+        }
+    }
+
+    fn trouble(&mut self, kind: Kind) -> Option<Trouble> {
+        let trouble = self
+            .troubles
+            .iter_mut()
+            .rev()
+            .find(|trouble| trouble.kind == kind && trouble.left > 0)?;
+        trouble.left -= 1;
+        Some(trouble.what)
+    }
+
+    fn usual_time(&mut self, kind: Kind, action: &Action) -> u64 {
+        let pulls = self.has_to_pull(action);
+        let slow = self.history.weather.action_slow;
+        if self.is_bad_weather(slow, "slow") {
+            return self.chance(action).pick(&[300, 2_000, 8_000, 20_000]) * MS;
+        }
+        let mut chance: Chance = self.chance(action);
+        match kind {
+            Kind::EnsureImage if pulls => chance.pick(&[50, 500, 3_000, 20_000]) * MS,
+            Kind::EnsureImage | Kind::Stop | Kind::Kill => chance.below(300_000),
+            Kind::Prepare(_) | Kind::Forget => chance.below(3 * MS),
+            Kind::Start | Kind::Remove => MS + chance.below(8) * MS,
+            Kind::Undo(_) => chance.below(30) * MS,
+        }
+    }
+
+    /// Which armed crash has come, if one has.
+    pub(super) fn falls_due(&mut self, kind: Kind, moment: Moment) -> Option<usize> {
+        let point = CrashPoint { kind, moment };
+        let index = self.armed.iter().position(|armed| armed.point == point)?;
+        let armed = &mut self.armed[index];
+        if armed.skip > 0 {
+            armed.skip -= 1;
+            return None;
+        }
+        Some(index)
+    }
+    fn dies_of(&mut self, index: usize) {
+        let armed = self.armed.remove(index);
+        self.figures.crashed_at[armed.point.index()] += 1;
+        note!(self, "at {:?} {:?}:", armed.point.kind, armed.point.moment);
+        self.agent_dies(armed.down_ms);
+    }
+    /// Whether the agent dies here; if so, it is dead now.
+    pub(super) fn dies_at(&mut self, kind: Kind, moment: Moment) -> bool {
+        let armed = self.falls_due(kind, moment);
+        if let Some(index) = armed {
+            self.dies_of(index);
+        }
+        armed.is_some()
+    }
+
+    /// `kill -9`. What executors had in work was done, half done or not begun.
+    pub(super) fn agent_dies(&mut self, down_ms: u64) {
+        let Some(agent) = self.agent.take() else {
+            return;
+        };
+        note!(self, "the agent dies");
+        self.figures.crashes += 1;
+        self.disk.agent_died();
+        for (action, work) in agent.work {
+            if work.hangs || work.waits_for_pull || work.broken_off {
+                continue;
+            }
+            match self.chance(&("crash", &action)).below(4) {
+                0 => {
+                    self.leave_half(&action);
+                }
+                1 if work.fails.is_none() => {
+                    // done, and nobody hears of it
+                    let _ = self.carry_out(&action, false);
+                }
+                _ => {}
+            }
+        }
+        self.after(down_ms * MS, Happening::AgentBegins);
+    }
+
+    /// Containers whose end no agent has written down: when the machine dies, nobody will ever know it.
+    pub(super) fn unwritten_ends(&self) -> Vec<pod_model::ContainerKey> {
+        let records = self.disk.root.values().filter_map(|f| f.record.as_ref());
+        let live = records.flat_map(|record| {
+            record.containers.iter().filter_map(|container| {
+                let attempt = container.state.live_attempt()?;
+                let (uid, name) = (record.uid.clone(), container.name.clone());
+                Some(pod_model::ContainerKey::new(uid, name, attempt))
+            })
+        });
+        live.collect()
+    }
+}
+
+/// As it comes back from a file.
+fn reread(record: &PodRecord) -> PodRecord {
+    let text = serde_json::to_vec(record).unwrap_or_default();
+    // a record that cannot be read back is a defect that no history can miss
+    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("a record cannot be read: {error}"))
+}
+
+fn word(state: &pod_model::ObservedState) -> &'static str {
+    match state {
+        pod_model::ObservedState::Created => "made",
+        pod_model::ObservedState::Running { .. } => "runs",
+        pod_model::ObservedState::Exited(_) => "ended",
+    }
+}
+
+/// `Start web-1/app.0`.
+pub(super) fn text_of(action: &Action) -> String {
+    match action {
+        Action::Prepare { pod, part } => format!("Prepare {pod} {part:?}"),
+        Action::EnsureImage {
+            pod,
+            container,
+            try_number,
+        } => format!("EnsureImage {pod}/{container} try {try_number}"),
+        Action::Start { container, .. } => format!("Start {container}"),
+        Action::Stop { container } => format!("Stop {container}"),
+        Action::Kill { container } => format!("Kill {container}"),
+        Action::Remove { container } => format!("Remove {container}"),
+        Action::Undo { pod, part } => format!("Undo {pod} {part:?}"),
+        Action::Forget { pod } => format!("Forget {pod}"),
+    }
+}

@@ -1,0 +1,310 @@
+//! What the history does to the node: manifests come and go, and things break.
+
+use super::{ActiveTrouble, Armed, Happening, MS, World, note};
+use crate::history::Op;
+use crate::truth::End;
+use pod_lifecycle::Input;
+use pod_model::{Action, Attempt, ContainerKey, PodUid};
+use std::time::Duration;
+
+/// A kubelet's `minimumGracePeriodInSeconds`.
+const LEAST_GRACE: Duration = Duration::from_secs(2);
+
+impl World<'_> {
+    pub(super) fn operate(&mut self, index: usize) {
+        let history = self.history;
+        let Some((_, op)) = history.ops.get(index) else {
+            return;
+        };
+        note!(self, "--- {op:?}");
+        match op {
+            Op::Write(pod) => self.write(*pod),
+            Op::Take { pod, grace_seconds } => self.take(*pod, *grace_seconds),
+            Op::Hurry { pod, grace_seconds } => self.hurry(*pod, *grace_seconds),
+            Op::TellAgain(pod) => self.tell_again(*pod),
+            Op::Trouble { kind, what, times } => self.troubles.push(ActiveTrouble {
+                kind: *kind,
+                what: *what,
+                left: *times,
+            }),
+            Op::Mend => self.mend(),
+            Op::CrashAt {
+                point,
+                skip,
+                down_ms,
+            } => self.armed.push(Armed {
+                point: *point,
+                skip: *skip,
+                down_ms: *down_ms,
+            }),
+            Op::Crash { down_ms } => self.agent_dies(*down_ms),
+            Op::Reboot { down_ms } => self.reboot(*down_ms),
+            Op::KeeperDies { down_ms } => {
+                let back_at = self.t + down_ms * MS;
+                if self.keeper_back_at.is_none() {
+                    self.keeper_back_at = Some(back_at);
+                    self.schedule(back_at, Happening::KeeperBack);
+                }
+            }
+            Op::Vanish(nth) => self.vanish(*nth),
+            Op::DamageRecord(pod) => {
+                if let Some(files) = self.disk.run.get_mut(self.pods[*pod].uid()) {
+                    files.record = None;
+                }
+            }
+            Op::DamagePod(pod) => self.disk.damage_pod(self.pods[*pod].uid()),
+            Op::DiskFull { run, root } => {
+                (self.disk.run_full, self.disk.root_full) = (*run, *root);
+            }
+            Op::DiskFree => (self.disk.run_full, self.disk.root_full) = (false, false),
+            Op::DeleteImage(image) => {
+                self.kernel.images.remove(image);
+            }
+            Op::StepClock { seconds } => self.wall_offset += seconds * 1_000_000_000,
+        }
+    }
+
+    /// The manifest of a static pod takes the place of the one of that name.
+    fn write(&mut self, index: usize) {
+        let plan = &self.history.pods[index];
+        if !plan.from_api {
+            let pods = &self.history.pods;
+            self.source.wanted.retain(|_, other| {
+                *other == index || pods[*other].from_api || pods[*other].name != plan.name
+            });
+        }
+        let uid = self.pods[index].uid().clone();
+        self.source.wanted.insert(uid, index);
+        self.source_changed();
+    }
+    fn take(&mut self, index: usize, grace_seconds: Option<u64>) {
+        let uid = self.pods[index].uid().clone();
+        self.source.wanted.remove(&uid);
+        let is_static = !self.history.pods[index].from_api;
+        match grace_seconds.filter(|_| !is_static) {
+            Some(grace) => self.source.graces.insert(uid, grace),
+            None => self.source.graces.remove(&uid),
+        };
+        self.source_changed();
+    }
+    fn source_changed(&mut self) {
+        let life = self.life;
+        let soon = self.chance("source").pick(&[0, 1, 20, 400]) * MS;
+        self.after(soon, Happening::SourceTold { life });
+    }
+
+    /// A source is followed by its newest state: what is in between is never seen.
+    pub(super) fn tell_source(&mut self) {
+        let Some(agent) = self.agent.as_ref().filter(|a| a.sources_read) else {
+            return;
+        };
+        let wanted = &self.source.wanted;
+        let gone: Vec<PodUid> = agent
+            .told
+            .iter()
+            .filter(|uid| !wanted.contains_key(*uid))
+            .cloned()
+            .collect();
+        let new: Vec<usize> = wanted
+            .iter()
+            .filter(|(uid, _)| !agent.told.contains(*uid))
+            .map(|(_, index)| *index)
+            .collect();
+        for uid in gone {
+            let grace = self.source.graces.get(&uid).copied();
+            if let Some(agent) = &mut self.agent {
+                agent.told.remove(&uid);
+            }
+            self.tell_deleted(&uid, grace);
+        }
+        for index in new {
+            self.tell_desired(index);
+        }
+    }
+    pub(super) fn sources_read(&mut self) {
+        if let Some(agent) = &mut self.agent {
+            agent.sources_read = true;
+        }
+        self.tell_source();
+        let unwanted: Vec<PodUid> = self
+            .agent
+            .iter()
+            .flat_map(|a| a.core.uids().filter(|uid| !a.told.contains(*uid)))
+            .cloned()
+            .collect();
+        for uid in &unwanted {
+            self.is_to_go(uid, None);
+        }
+        note!(self, "sources ready, unwanted {unwanted:?}");
+        self.input(Input::SourcesReady);
+    }
+
+    fn tell_desired(&mut self, index: usize) {
+        let pod = self.pods[index].clone();
+        note!(self, "desired {}", pod.uid());
+        let Some(agent) = &mut self.agent else { return };
+        agent.told.insert(pod.uid().clone());
+        if agent.core.pod(pod.uid()).is_none() {
+            self.disk.save_pod(&pod);
+        }
+        let life = self.truth.life(pod.uid());
+        life.told = true;
+        if !life.begun {
+            life.deleted = false;
+            life.kill_from = None;
+        }
+        self.input(Input::Desired(pod));
+    }
+    fn tell_deleted(&mut self, uid: &PodUid, grace_seconds: Option<u64>) {
+        note!(self, "deleted {uid} {grace_seconds:?}");
+        self.is_to_go(uid, grace_seconds);
+        self.input(Input::Deleted {
+            uid: uid.clone(),
+            grace: grace_seconds.map(Duration::from_secs),
+        });
+    }
+    /// What the rules say from now on of a pod that goes.
+    fn is_to_go(&mut self, uid: &PodUid, grace_seconds: Option<u64>) {
+        let mono = self.now().mono;
+        let spec = self.pods.iter().find(|pod| pod.uid() == uid);
+        let grace = match grace_seconds {
+            Some(0) => Duration::ZERO,
+            Some(seconds) => Duration::from_secs(seconds).max(LEAST_GRACE),
+            None => spec.map_or(Duration::ZERO, |pod| pod.grace_period().max(LEAST_GRACE)),
+        };
+        let (agent, looked) = (
+            self.life,
+            self.agent.as_ref().is_some_and(|agent| agent.looked),
+        );
+        let work = self.agent.iter().flat_map(|agent| agent.work.keys());
+        let starting: Vec<ContainerKey> = work
+            .filter_map(|action| match action {
+                Action::Start { container, .. } => Some(container.clone()),
+                _ => None,
+            })
+            .collect();
+        let life = self.truth.life(uid);
+        let is_first = !std::mem::replace(&mut life.deleted, true);
+        let from = mono.plus(grace);
+        life.kill_from = Some(life.kill_from.map_or(from, |at| at.min(from)));
+        if !is_first || !looked || grace.is_zero() {
+            return;
+        }
+        life.deleted_to = Some(agent);
+        for (name, container) in &mut life.containers {
+            for (number, attempt) in &mut container.attempts {
+                let key = ContainerKey::new(uid.clone(), name.clone(), Attempt(*number));
+                let runs = attempt.executed && attempt.end.is_none();
+                attempt.has_to_be_told |= runs && !starting.contains(&key);
+            }
+        }
+    }
+    fn hurry(&mut self, index: usize, grace_seconds: u64) {
+        let uid = self.pods[index].uid().clone();
+        let goes = self
+            .agent
+            .as_ref()
+            .is_some_and(|a| a.core.record(&uid).is_some_and(|r| r.deleted));
+        if goes && !self.source.wanted.contains_key(&uid) {
+            self.tell_deleted(&uid, Some(grace_seconds));
+        }
+    }
+    fn tell_again(&mut self, index: usize) {
+        let uid = self.pods[index].uid().clone();
+        let told = self.agent.as_ref().is_some_and(|a| a.told.contains(&uid));
+        if told {
+            self.tell_desired(index);
+        }
+    }
+
+    fn reboot(&mut self, down_ms: u64) {
+        self.figures.reboots += 1;
+        self.truth.rebooted(self.now().mono);
+        self.disk.agent_died();
+        self.agent = None;
+        // root may hold what was forgotten a moment ago
+        for uid in self.disk.root.keys() {
+            let ghost = !self.truth.lives.contains_key(uid);
+            let life = self.truth.life(uid);
+            life.told = true;
+            life.tainted |= ghost;
+        }
+        let at = self.now().mono;
+        for key in self.unwritten_ends() {
+            self.truth.attempt(&key).end = Some(End {
+                code: 137,
+                at,
+                unknown: true,
+            });
+        }
+        for (uid, life) in &mut self.truth.lives {
+            let (run, root) = (self.disk.run.get(uid), self.disk.root.get(uid));
+            life.tainted |= run != root || self.disk.stale.contains(uid);
+        }
+        self.disk.rebooted();
+        self.kernel.rebooted();
+        self.keeper_back_at = None;
+        self.t += down_ms * MS;
+        self.booted_at = self.t;
+        self.schedule(self.t, Happening::AgentBegins);
+    }
+
+    pub(super) fn keeper_is_back(&mut self) {
+        if self.keeper_back_at.is_some_and(|at| at <= self.t) {
+            self.keeper_back_at = None;
+            note!(self, "another keeper answers");
+            self.tell_unheard_exits();
+            let waits = self
+                .agent
+                .as_mut()
+                .is_some_and(|a| a.linked && a.stops_waiting());
+            if waits {
+                self.look();
+            }
+        }
+    }
+
+    /// It ends, and nobody and nothing tells how.
+    fn vanish(&mut self, nth: usize) {
+        let keys: Vec<_> = self.kernel.living().map(|(key, _)| key.clone()).collect();
+        if keys.is_empty() {
+            return;
+        }
+        let key = &keys[nth % keys.len()];
+        note!(self, "{key} vanishes");
+        self.kernel.processes.remove(key);
+        if let Some(agent) = &mut self.agent {
+            agent.seq += 1;
+        }
+        let at = self.now().mono;
+        self.truth.attempt(key).vanished = true;
+        self.truth.ended(
+            key,
+            End {
+                code: 137,
+                at,
+                unknown: true,
+            },
+        );
+    }
+
+    /// Nothing fails, is slow or hangs any more.
+    pub(super) fn mend(&mut self) {
+        self.troubles.clear();
+        let Some(agent) = &mut self.agent else { return };
+        let hanging: Vec<_> = agent
+            .work
+            .iter_mut()
+            .filter_map(|(action, work)| {
+                let hung = std::mem::take(&mut work.hangs);
+                hung.then(|| (action.clone(), work.waits_for_pull))
+            })
+            .collect();
+        for (action, waits_for_pull) in hanging {
+            if !waits_for_pull {
+                let token = self.effect_after(MS, &action);
+                self.set_token(&action, token);
+            }
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! What must never be, judged by what really happened. The core's own rules (`pod_lifecycle::check`) run besides, after every step.
+
+use super::{World, note};
+use crate::history::{ContainerPlan, PodPlan};
+use pod_lifecycle::{EndReason, PodRecord, StatusUpdate};
+use pod_model::{Action, ContainerKey, PodUid};
+use std::time::Duration;
+
+impl World<'_> {
+    pub(super) fn pod_plan(&self, uid: &PodUid) -> Option<&'_ PodPlan> {
+        let index = self.pods.iter().position(|pod| pod.uid() == uid)?;
+        self.history.pods.get(index)
+    }
+    pub(super) fn plan_of(&self, key: &ContainerKey) -> Option<&ContainerPlan> {
+        let plan = self.pod_plan(&key.pod)?;
+        plan.containers.iter().find(|c| c.name == key.name.as_str())
+    }
+
+    /// The core wants an executor to do this.
+    pub(super) fn judge_issue(&mut self, action: &Action) {
+        let is_in_work = self
+            .agent
+            .as_ref()
+            .is_some_and(|agent| agent.work.contains_key(action));
+        if is_in_work {
+            return self.find("nothing is issued while it is in work", || {
+                format!("{action:?}")
+            });
+        }
+        let uid = action.pod();
+        match action {
+            Action::Prepare { .. } | Action::EnsureImage { .. } | Action::Start { .. } => {
+                let life = self.truth.lives.get(uid);
+                let (told, deleted) = life.map_or((false, false), |l| (l.told, l.deleted));
+                if !told {
+                    return self.find("nothing is begun for a pod that nobody wants", || {
+                        format!("{action:?}")
+                    });
+                }
+                if deleted {
+                    return self.find("nothing is begun for a pod that is to go", || {
+                        format!("{action:?}")
+                    });
+                }
+                self.truth.life(uid).begun = true;
+                if let Action::Start { container, .. } = action {
+                    self.judge_start_issued(container);
+                }
+            }
+            Action::Stop { container } => {
+                self.truth.attempt(container).told = true;
+                self.judge_end("stopped", container);
+            }
+            Action::Kill { container } => self.judge_kill(container),
+            Action::Remove { .. } | Action::Undo { .. } | Action::Forget { .. } => {}
+        }
+    }
+
+    fn judge_start_issued(&mut self, key: &ContainerKey) {
+        let history = self.history;
+        let index = self.pods.iter().position(|pod| *pod.uid() == key.pod);
+        let Some(plan) = index.and_then(|index| history.pods.get(index)) else {
+            return self.find("only pods that are known are started", || key.to_string());
+        };
+        let container = plan.containers.iter().find(|c| c.name == key.name.as_str());
+        let Some(container) = container else {
+            return self.find("only containers of the pod are started", || key.to_string());
+        };
+        let (now, boot) = (self.now().mono, self.truth.boot);
+        let longest = Duration::from_secs(history.node.longest_back_off_seconds.clamp(1, 300));
+        let objection = self
+            .truth
+            .life(&key.pod)
+            .objection_to_start(plan, container, key, now, boot, longest);
+        if let Some(text) = objection {
+            self.find("a start has its reason and its time", || {
+                format!("{key}: {text}")
+            });
+        }
+    }
+
+    /// Only what is to go is ended.
+    fn judge_end(&mut self, how: &str, key: &ContainerKey) {
+        let Some(life) = self.truth.lives.get(&key.pod) else {
+            return;
+        };
+        let is_over = life.phase >= 2;
+        let lives = self
+            .truth
+            .known_attempt(key)
+            .is_some_and(|a| a.executed && a.end.is_none());
+        if lives && !life.deleted && !life.tainted && !is_over {
+            self.find("nothing is ended without a cause", || {
+                format!("{key} is {how}")
+            });
+        }
+    }
+    fn judge_kill(&mut self, key: &ContainerKey) {
+        self.judge_end("killed", key);
+        let mono = self.now().mono;
+        let agent = self.life;
+        let Some(life) = self.truth.lives.get(&key.pod).filter(|life| !life.tainted) else {
+            return;
+        };
+        if life.kill_from.is_some_and(|from| mono < from) {
+            let text = format!("{key} at {mono:?}, not before {:?}", life.kill_from);
+            return self.find("grace is granted", || text);
+        }
+        let could_be_told = life.deleted_to == Some(agent);
+        let attempt = self.truth.known_attempt(key);
+        if could_be_told && attempt.is_some_and(|a| a.has_to_be_told && !a.told && a.end.is_none())
+        {
+            self.find("what is killed was told to stop", || key.to_string());
+        }
+    }
+
+    pub(super) fn judge_prepare(&mut self, uid: &PodUid) {
+        let Some(plan) = self.pod_plan(uid).filter(|plan| !plan.from_api) else {
+            return;
+        };
+        let name = plan.name.clone();
+        let namesakes = self
+            .history
+            .pods
+            .iter()
+            .zip(&self.pods)
+            .filter(|(p, pod)| p.name == name && !p.from_api && pod.uid() != uid);
+        let mut there = None;
+        for (_, pod) in namesakes {
+            let tainted = |uid| self.truth.lives.get(uid).is_none_or(|life| life.tainted);
+            let has_part = self.kernel.parts.keys().any(|(of, _)| of == pod.uid());
+            if has_part && !tainted(pod.uid()) && !tainted(uid) {
+                there = Some(pod.uid().clone());
+            }
+        }
+        if let Some(other) = there {
+            self.find("one pod at a time has a name", || {
+                format!("{uid} is made while {other} is there")
+            });
+        }
+    }
+
+    /// The program is about to be executed.
+    pub(super) fn judge_start(&mut self, key: &ContainerKey) {
+        let twin = self
+            .kernel
+            .living()
+            .find(|(other, _)| other.pod == key.pod && other.name == key.name)
+            .map(|(other, _)| other.clone());
+        if let Some(twin) = twin {
+            return self.find("at most one attempt of a container lives", || {
+                format!("{key} beside {twin}")
+            });
+        }
+        let tainted = self.truth.life(&key.pod).tainted;
+        let boot = self.truth.boot;
+        let was_executed = self
+            .truth
+            .known_attempt(key)
+            .is_some_and(|a| a.executed && a.boot == boot && !a.vanished);
+        if was_executed && !tainted {
+            self.find("an attempt is made once", || key.to_string());
+        }
+    }
+
+    pub(super) fn judge_remove(&mut self, key: &ContainerKey) {
+        let lives = self.kernel.processes.get(key).is_some_and(|p| p.lives());
+        if lives {
+            self.find("what lives is not removed", || key.to_string());
+        }
+    }
+    pub(super) fn judge_undo(&mut self, uid: &PodUid, action: &Action) {
+        let lives = self.kernel.living().find(|(key, _)| key.pod == *uid);
+        let lives = lives.map(|(key, _)| key.to_string());
+        let starts = self.agent.as_ref().and_then(|agent| {
+            let mut work = agent.work.keys();
+            work.find(|a| matches!(a, Action::Start { container, .. } if container.pod == *uid))
+                .map(super::agent::text_of)
+        });
+        if let Some(text) = lives.or(starts) {
+            self.find("nothing is undone under a process", || {
+                format!("{action:?} beside {text}")
+            });
+        }
+    }
+    pub(super) fn judge_forget(&mut self, uid: &PodUid, action: &Action) {
+        self.judge_undo(uid, action);
+        let left = self.kernel.uids().any(|other| other == uid);
+        if left {
+            self.find("nothing is forgotten that is there", || uid.to_string());
+        }
+    }
+
+    /// What is written down of endings is what happened.
+    pub(super) fn recorded(&mut self, record: &PodRecord) {
+        if let Some(life) = self.truth.lives.get_mut(&record.uid) {
+            life.first_seen = record.first_seen.wall;
+        }
+        let Some(life) = self.truth.lives.get(&record.uid).filter(|l| !l.tainted) else {
+            return;
+        };
+        let mut wrong = None;
+        for container in &record.containers {
+            let attempts = life.containers.get(&container.name).map(|c| &c.attempts);
+            for ending in &container.endings {
+                let end = attempts
+                    .and_then(|attempts| attempts.get(&ending.attempt.0))
+                    .and_then(|attempt| attempt.end);
+                let holds = match (ending.reason, end) {
+                    (EndReason::ContainerStatusUnknown, Some(end)) => {
+                        end.unknown && ending.code == 137
+                    }
+                    (_, Some(end)) => end.code == ending.code && !end.unknown,
+                    (_, None) => false,
+                };
+                if !holds {
+                    wrong = Some(format!(
+                        "{}/{}: {ending:?}, in truth {end:?}",
+                        record.uid, container.name
+                    ));
+                }
+            }
+        }
+        if let Some(text) = wrong {
+            self.find("an ending is what happened", || text);
+        }
+    }
+
+    /// What the world is shown never goes back, and is never better than the truth.
+    pub(super) fn published(&mut self, update: &StatusUpdate) {
+        self.figures.statuses += 1;
+        note!(
+            self,
+            "  {} is {}",
+            update.uid,
+            test_kit::summary(&update.status)
+        );
+        let phase = match update.status.phase.as_deref() {
+            Some("Running") => 1,
+            Some("Succeeded") => 2,
+            Some("Failed") => 3,
+            _ => 0,
+        };
+        let Some(life) = self.truth.lives.get_mut(&update.uid) else {
+            return;
+        };
+        let before = std::mem::replace(&mut life.phase, phase);
+        if life.tainted {
+            return;
+        }
+        let text = format!("{}: {before} to {phase}", update.uid);
+        if phase < before || (before >= 2 && phase != before) {
+            return self.find("a phase is not gone back to", || text);
+        }
+        let statuses = update.status.container_statuses.iter().flatten();
+        for status in statuses.chain(update.status.init_container_statuses.iter().flatten()) {
+            let shown = life.restarts.entry(status.name.clone()).or_default();
+            let before = std::mem::replace(shown, status.restart_count);
+            if status.restart_count < before {
+                let text = format!("{}/{}", update.uid, status.name);
+                return self.find("restart counts only grow", || text);
+            }
+        }
+        let mains = update.status.container_statuses.iter().flatten();
+        let unproved = mains
+            .filter(|_| phase == 2)
+            .find(|status| {
+                let attempts = life
+                    .containers
+                    .iter()
+                    .find(|(name, _)| name.as_str() == status.name)
+                    .and_then(|(_, truth)| truth.attempts.values().next_back());
+                attempts.and_then(|a| a.end).is_none_or(|end| end.code != 0)
+            })
+            .map(|status| status.name.clone());
+        if let Some(name) = unproved {
+            let uid = &update.uid;
+            self.find("success is true", || format!("{uid}/{name}"));
+        }
+    }
+}
