@@ -30,6 +30,7 @@ pub mod devices;
 mod error;
 mod file;
 pub mod found;
+mod hierarchy;
 mod kill;
 mod mounts;
 mod names;

@@ -3,8 +3,9 @@
 
 use crate::error::CgroupError;
 use crate::file;
+use crate::hierarchy::Hierarchy;
 use crate::names;
-use crate::tree::{CgroupKind, CgroupTree, Hierarchy};
+use crate::tree::{CgroupKind, CgroupTree};
 use pod_model::{ContainerKey, PodUid};
 use std::path::{Path, PathBuf};
 

@@ -2,7 +2,8 @@
 
 use crate::devices::DevicePolicy;
 use crate::error::CgroupError;
-use crate::mounts::{self, V1_CONTROLLERS, V2_CONTROLLERS};
+use crate::hierarchy::{Hierarchy, v2_hierarchy};
+use crate::mounts::{self, V1_CONTROLLERS};
 use crate::{device_program::DeviceFilters, file, names, v1, v2};
 use node_policy::{CgroupNumbers, NodeNumbers, TierShares};
 use pod_model::{ContainerKey, PodUid, QosClass};
@@ -26,23 +27,6 @@ pub enum Made {
 pub enum Placement {
     V2 { directory: PathBuf },
     V1 { directories: Vec<PathBuf> },
-}
-
-/// One mounted hierarchy that is used: on v2 the only one.
-#[derive(Debug, Clone)]
-pub(crate) struct Hierarchy {
-    /// Where it is mounted.
-    pub(crate) mount: PathBuf,
-    /// The mount joined with `--cgroup-root`.
-    pub(crate) base: PathBuf,
-    /// Those of [`V1_CONTROLLERS`] or [`V2_CONTROLLERS`] that it has.
-    pub(crate) controllers: Vec<&'static str>,
-}
-
-impl Hierarchy {
-    pub(crate) fn has(&self, controller: &str) -> bool {
-        self.controllers.contains(&controller)
-    }
 }
 
 /// The tree of one node.
@@ -374,45 +358,6 @@ fn mark_made(directory: &Path) {
 pub(crate) fn was_made_here(directory: &Path) -> bool {
     let mut value = [0u8; 8];
     rustix::fs::getxattr(directory, MADE_HERE, &mut value[..]).is_ok_and(|n| n == 4)
-}
-
-/// The v2 hierarchy, or what it lacks. The controllers that count are those that reach the nearest existing ancestor of the root.
-fn v2_hierarchy(mount: &Path, root: &str) -> Result<Hierarchy, String> {
-    let base = mounts::below(mount, root);
-    let there = base
-        .ancestors()
-        .find(|p| p.is_dir() || *p == mount)
-        .unwrap_or(mount);
-    // an existing root may not have been handed its controllers yet: what the mount has can be handed down
-    let has = |directory: &Path| {
-        file::read(directory, "cgroup.controllers").map(|text| {
-            V2_CONTROLLERS
-                .into_iter()
-                .filter(|c| text.split_whitespace().any(|w| w == *c))
-                .collect::<Vec<_>>()
-        })
-    };
-    let controllers = match has(there) {
-        Ok(here) if here.len() == V2_CONTROLLERS.len() => here,
-        _ => has(mount).map_err(|e| e.to_string())?,
-    };
-    let missing: Vec<_> = V2_CONTROLLERS
-        .into_iter()
-        .filter(|c| !controllers.contains(c))
-        .collect();
-    if missing.is_empty() {
-        Ok(Hierarchy {
-            mount: mount.to_owned(),
-            base,
-            controllers,
-        })
-    } else {
-        Err(format!(
-            "the cgroup2 tree {} lacks {}",
-            mount.display(),
-            missing.join(", ")
-        ))
-    }
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 //! no controllers, but all of these.
 
 use crate::devices::DevicePolicy;
+use crate::hierarchy::Hierarchy;
 use crate::kill::Killed;
 use crate::mounts::{self, V2_CONTROLLERS};
 use crate::remove::Removed;
-use crate::tree::{CgroupKind, CgroupTree, Hierarchy, Placement};
+use crate::tree::{CgroupKind, CgroupTree, Placement};
 use node_policy::{CgroupNumbers, NodeNumbers};
 use pod_model::{Attempt, ContainerKey, ContainerName, PodUid, QosClass};
 use std::collections::BTreeSet;

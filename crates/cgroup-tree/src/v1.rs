@@ -3,7 +3,7 @@
 use crate::devices::{self, DevicePolicy};
 use crate::error::{self, CgroupError};
 use crate::file;
-use crate::tree::Hierarchy;
+use crate::hierarchy::Hierarchy;
 use node_policy::CgroupNumbers;
 use std::path::Path;
 

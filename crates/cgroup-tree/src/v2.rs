@@ -2,7 +2,7 @@
 
 use crate::error::{self, CgroupError};
 use crate::file;
-use crate::tree::Hierarchy;
+use crate::hierarchy::Hierarchy;
 use node_policy::{CgroupNumbers, cpu};
 use std::path::Path;
 

@@ -1,6 +1,7 @@
 //! One more process in a container that runs.
 
 use crate::host::{ContainerHost, HostError};
+use crate::known::ExecExit;
 use keeper::protocol::{ExecStdio, Reply, Request};
 use launch_plan::{ExecPlanned, FdIndex};
 use pod_model::ContainerKey;
@@ -8,14 +9,6 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
-
-/// How an exec session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ExecExit {
-    /// As a shell's `$?`.
-    pub code: i32,
-    pub signal: Option<i32>,
-}
 
 /// One more process in a container. Dropping it ends nothing; [`ContainerHost::end_exec`] does.
 #[derive(Debug)]

@@ -1,13 +1,13 @@
 //! The containers of the node: launched through the keeper, known by key, found again after either process died.
 
 use crate::attempt::{self, Launch};
-use crate::known::{Known, Table};
+use crate::known::{Known, Started, Table};
 use crate::link::{Link, LinkError};
 use crate::paths::HostPaths;
 use cgroup_tree::CgroupTree;
 use keeper::protocol::{self, Reply, Request};
 use launch_plan::FdIndex;
-use pod_model::{Attempt, ContainerKey, ExitSeen, Now, Observed, PodUid, Seq, Signal, WallTime};
+use pod_model::{Attempt, ContainerKey, ExitSeen, Observed, PodUid, Seq, Signal, WallTime};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -74,15 +74,6 @@ pub enum HostError {
     },
     #[error("a thread of the agent broke off")]
     Broken,
-}
-
-/// A container that runs.
-#[derive(Debug, Clone)]
-pub struct Started {
-    pub pid: u32,
-    pub at: Now,
-    /// Where the keeper's time went, in order.
-    pub spans: Vec<(String, Duration)>,
 }
 
 pub(crate) struct Shared {

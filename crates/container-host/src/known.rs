@@ -1,8 +1,6 @@
 //! What the host knows of each attempt, and the version of that knowledge.
 
 use crate::attempt::Launch;
-use crate::exec::ExecExit;
-use crate::host::Started;
 use keeper::protocol;
 use launch_plan::FdIndex;
 use pod_model::{
@@ -11,7 +9,25 @@ use pod_model::{
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// A container that runs.
+#[derive(Debug, Clone)]
+pub struct Started {
+    pub pid: u32,
+    pub at: Now,
+    /// Where the keeper's time went, in order.
+    pub spans: Vec<(String, Duration)>,
+}
+
+/// How an exec session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExecExit {
+    /// As a shell's `$?`.
+    pub code: i32,
+    pub signal: Option<i32>,
+}
 
 /// One attempt.
 pub(crate) struct Known {

@@ -18,7 +18,8 @@ mod link;
 mod paths;
 
 pub use attempt::Launch;
-pub use exec::{ExecExit, ExecSession};
-pub use host::{ContainerHost, HostConfig, HostError, Started};
+pub use exec::ExecSession;
+pub use host::{ContainerHost, HostConfig, HostError};
+pub use known::{ExecExit, Started};
 pub use link::LinkError;
 pub use paths::{HostPaths, pod_log_dir};

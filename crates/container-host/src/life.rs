@@ -12,9 +12,8 @@
 //! Starting an agent is the same path: there is no other recovery.
 
 use crate::attempt::{self, Found};
-use crate::exec::ExecExit;
 use crate::host::{ContainerHost, HostConfig};
-use crate::known::{Held, Known};
+use crate::known::{ExecExit, Held, Known};
 use crate::link::{Link, LinkError};
 use keeper::protocol::{AdoptContainer, Adoption, ContainerStatus, Event, Reply, Request};
 use launch_plan::{FdIndex, PidNamespace};

@@ -5,6 +5,15 @@ use nix::unistd::Pid;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Whether the kernel tells the exit code of a process that somebody else reaped (`PIDFD_GET_INFO`, Linux 6.15).
+pub fn kernel_remembers_exits() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut parts = release
+        .split(['.', '-'])
+        .map(|part| part.parse::<u32>().unwrap_or(0));
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (6, 15)
+}
+
 /// All pids of the machine.
 pub fn all() -> Vec<i32> {
     let Ok(entries) = fs::read_dir("/proc") else {

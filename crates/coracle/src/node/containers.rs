@@ -1,7 +1,7 @@
 //! Starting, stopping and removing containers.
 
-use super::executor::{DONE, Spans, blocking, chain, node_failure};
 use super::last_words;
+use super::outcome::{DONE, Spans, blocking, chain, node_failure};
 use super::parts::Parts;
 use super::sandbox::pod_hostname;
 use cgroup_tree::{DevicePolicy, Placement};

@@ -1,8 +1,7 @@
 //! `coracle down`: every pod stopped, then the keeper, then everything that the node made outside its root directory.
 
-use super::executor::chain;
+use super::outcome::chain;
 use super::parts::Parts;
-use super::view::DOWN_SLACK;
 use node_server::NodeError;
 use node_server::wire::DownProgress;
 use pod_worker::{Command, Inputs, PodView};
@@ -10,6 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+
+/// How long is waited beyond the longest grace period of any pod.
+const SLACK: Duration = Duration::from_secs(60);
 
 pub(crate) async fn down(
     parts: &Arc<Parts>,
@@ -48,7 +50,7 @@ pub(crate) async fn down(
         .send(Command::WhenEmpty(empty))
         .map_err(|_| stopped())?;
     let mut is_empty = std::pin::pin!(is_empty);
-    let deadline = tokio::time::sleep(longest + DOWN_SLACK);
+    let deadline = tokio::time::sleep(longest + SLACK);
     let mut deadline = std::pin::pin!(deadline);
     loop {
         // a oneshot, a watch and a sleep: all may be dropped and polled again

@@ -1,14 +1,11 @@
 //! Carries the core's actions out with the kernel crates. One `match`; each arm is a function of its own file.
 
+use super::outcome::{Spans, node_failure};
 use super::parts::Parts;
 use super::{containers, images, sandbox};
-use pod_model::{Action, AdmittedPod, Failure, FailureReason, Fault, Outcome, SandboxPart};
+use pod_model::{Action, AdmittedPod, Failure, FailureReason, SandboxPart};
 use pod_worker::{Done, Executor, Line};
 use std::sync::Arc;
-use std::time::Duration;
-
-/// Where the time of an action went, in order.
-pub(crate) type Spans = Vec<(String, Duration)>;
 
 pub(crate) struct NodeExecutor(pub(crate) Arc<Parts>);
 
@@ -65,42 +62,3 @@ fn unknown_pod(action: &Action) -> Failure {
         ),
     )
 }
-
-/// This machine's fault; may pass.
-pub(crate) fn node_failure(reason: FailureReason, message: String) -> Failure {
-    Failure {
-        reason,
-        message,
-        fault: Fault::Node,
-        retry: true,
-        retry_after: None,
-    }
-}
-
-/// An error and everything below it, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
-}
-
-/// Runs what blocks on a thread that may block.
-pub(crate) async fn blocking<T: Send + 'static>(
-    reason: FailureReason,
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(node_failure(
-            reason,
-            format!("a defect of the agent broke it off: {error}"),
-        )),
-    }
-}
-
-pub(crate) const DONE: Result<Outcome, Failure> = Ok(Outcome::Done);

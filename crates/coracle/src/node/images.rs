@@ -1,6 +1,6 @@
 //! Finding and pulling images by the pull policy, and what a plan needs of them.
 
-use super::executor::{Spans, blocking, node_failure};
+use super::outcome::{Spans, blocking, node_failure};
 use super::parts::Parts;
 use image_store::{
     CancellationToken, ImageId, ImageInfo, ImageReference, LayerProgress, ProgressEvent,

@@ -81,7 +81,7 @@ pub(super) async fn of(
         Ok(lines) => text(&lines),
         Err(error) => format!(
             "Error on reading termination message from logs: {}",
-            super::executor::chain(&error)
+            super::outcome::chain(&error)
         ),
     };
     Some(words).filter(|words| !words.is_empty())

@@ -13,6 +13,7 @@ mod facts;
 mod housekeeping;
 mod images;
 mod last_words;
+mod outcome;
 mod parts;
 mod run;
 mod sandbox;

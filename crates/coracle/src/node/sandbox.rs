@@ -1,6 +1,6 @@
 //! Making and undoing the parts of a pod's sandbox.
 
-use super::executor::{DONE, Spans, blocking, chain, node_failure};
+use super::outcome::{DONE, Spans, blocking, chain, node_failure};
 use super::parts::Parts;
 use container_host::HostPaths;
 use pod_model::{AdmittedPod, Failure, FailureReason, Fault, Outcome, PodUid, Reason};

@@ -1,6 +1,6 @@
 //! Seccomp programs as sealed memfds, one per profile and set of capabilities.
 
-use super::executor::node_failure;
+use super::outcome::node_failure;
 use anyhow::{Context, Result};
 use launch_plan::SeccompSource;
 use launch_plan::seccomp::{self, KernelVersion, MAX_PROFILE_BYTES};
@@ -53,7 +53,7 @@ impl Programs {
         let program = program.map_err(|e| {
             refused(format!(
                 "seccomp profile {source:?}: {}",
-                super::executor::chain(&e)
+                super::outcome::chain(&e)
             ))
         })?;
         self.memfd(&program).map_err(|e| {

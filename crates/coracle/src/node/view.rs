@@ -1,7 +1,7 @@
 //! The node as its HTTP server sees it.
 
 use super::containers::{cgroup_placement, open_one};
-use super::executor::chain;
+use super::outcome::chain;
 use super::parts::Parts;
 use super::{down, terminal};
 use container_host::HostError;
@@ -513,6 +513,3 @@ fn nonblocking(fd: std::os::fd::OwnedFd) -> std::io::Result<std::os::fd::OwnedFd
     rustix::io::ioctl_fionbio(&fd, true)?;
     Ok(fd)
 }
-
-/// How long `down` waits beyond the longest grace period of any pod.
-pub(crate) const DOWN_SLACK: Duration = Duration::from_secs(60);

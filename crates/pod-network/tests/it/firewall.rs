@@ -186,16 +186,16 @@ fn nft_reads_the_table_as_it_is_meant() {
             ..Want::default()
         };
         let a = network.acquire(&uid("a"), want).await.unwrap();
-        let text = run("nft list ruleset").replace(&a.addresses[0].to_string(), "POD");
+        let text = run("nft -p list ruleset").replace(&a.addresses[0].to_string(), "POD");
         let expected = r#"table ip coracle_beef {
 	map host_ports {
 		type inet_proto . inet_service : ipv4_addr . inet_service
-		elements = { tcp . 8080 : POD . 80 }
+		elements = { 6 . 8080 : POD . 80 }
 	}
 
 	map host_ports_at {
 		type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service
-		elements = { 127.0.0.1 . sctp . 9999 : POD . 9 }
+		elements = { 127.0.0.1 . 132 . 9999 : POD . 9 }
 	}
 
 	set hairpins {

@@ -8,15 +8,6 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-/// Whether the kernel tells the exit code of a process that somebody else reaped (`PIDFD_GET_INFO`, Linux 6.15).
-fn kernel_remembers_exits() -> bool {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mut parts = release
-        .split(['.', '-'])
-        .map(|part| part.parse::<u32>().unwrap_or(0));
-    (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (6, 15)
-}
-
 fn counter(name: &str) -> Manifest {
     pod(name).container(sh(
         "main",
@@ -168,7 +159,7 @@ fn an_exit_while_the_keeper_is_dead_is_reported_truthfully_or_as_unknown() {
         matches!(pod.phase(), "Succeeded" | "Failed")
     });
     let end = view.container("main").ended().expect("ended");
-    if kernel_remembers_exits() {
+    if process::kernel_remembers_exits() {
         assert_eq!((end.exit_code(), end.reason()), (23, "Error"));
     } else {
         assert_eq!(
