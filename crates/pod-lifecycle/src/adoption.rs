@@ -6,14 +6,18 @@ use pod_model::{ContainerKey, ContainerRole};
 
 impl Scene<'_> {
     /// Whether an attempt that this record knows nothing of can be the one that it would have made: the agent died before it was
-    /// written down, or the record was lost.
+    /// written down, or the record was lost. One that it knows as having to go is not.
     pub(crate) fn may_adopt(&self, key: &ContainerKey) -> bool {
         let stage = &self.record.stage;
         let wants_it = stage.is_before_termination() && self.wants_start(&key.name);
+        let mut remains = self.record.remains.iter();
+        let has_to_go =
+            remains.any(|left| left.container == key.name && left.attempt == key.attempt);
         self.record.container(&key.name).is_some_and(|container| {
             key.attempt >= container.next
                 && container.state.live_attempt().is_none()
                 && stage.rank() < Stage::CleaningUp.rank()
+                && !has_to_go
                 && (wants_it || container.made.is_none())
         })
     }

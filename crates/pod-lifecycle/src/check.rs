@@ -42,6 +42,7 @@ pub fn check(
     };
     found.keys_are_issued_once();
     found.one_attempt_lives();
+    found.what_lives_is_not_left();
     found.nothing_starts_after_termination();
     found.init_containers_come_first();
     found.nothing_is_undone_under_a_process();
@@ -158,6 +159,16 @@ impl Checker<'_> {
                 "a container starts in a sandbox",
                 &key,
             );
+        }
+    }
+
+    /// An attempt has one place in the record, and so one hand that kills and removes it.
+    fn what_lives_is_not_left(&mut self) {
+        for remains in &self.after.remains {
+            let container = self.after.container(&remains.container);
+            let live = container.and_then(|c| c.state.live_attempt());
+            let is_left_alive = live == Some(remains.attempt);
+            self.unless(!is_left_alive, "what lives is not left over", remains);
         }
     }
 

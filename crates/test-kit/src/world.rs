@@ -238,6 +238,12 @@ impl World {
         }
         self.sources_ready();
     }
+    /// An agent that is not simulated here left this record; the next one finds it.
+    pub fn store(&mut self, record: PodRecord, pod: &AdmittedPod) {
+        let text = serde_json::to_string(&record).expect("a record can be written");
+        self.disk
+            .insert(pod.uid().clone(), (Some(text), pod.clone()));
+    }
     /// The record's file is damaged: it is as if there were none.
     pub fn forget_record(&mut self, pod: &AdmittedPod) {
         if let Some((record, _)) = self.disk.get_mut(pod.uid()) {

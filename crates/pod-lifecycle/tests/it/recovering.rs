@@ -1,7 +1,9 @@
 //! The agent dies, and a new one goes on.
 
-use pod_lifecycle::{Input, Settings};
-use pod_model::{Action, AdmittedPod, ContainerName, PodUid};
+use pod_lifecycle::{
+    Input, PodRecord, Remains, Retry, Settings, Stage, Terminating, WhyTerminating,
+};
+use pod_model::{Action, AdmittedPod, ContainerName, MonoTime, Now, PodUid};
 use std::time::Duration;
 use test_kit::{Crash, Program, World, pod};
 
@@ -326,6 +328,39 @@ fn what_only_the_kernel_knows_is_taken_away() {
             "Forget"
         ]
     );
+}
+
+#[test]
+fn a_stranger_that_is_being_killed_is_not_adopted_once_its_pod_is_read() {
+    // root has its pod: the file in the run directory was damaged, and is not damaged there
+    let web = pod("web").container("app").build();
+    let mut record = PodRecord::new(&web, Now::default());
+    record.containers.clear();
+    record.deleted = true;
+    record.stage = Stage::Terminating(Terminating {
+        why: WhyTerminating::Unwanted,
+        since: Now::default(),
+        grace: Duration::ZERO,
+        deadline: MonoTime::default(),
+    });
+    let mut world = World::default();
+    let stray = world.key(&web, "app", 1);
+    record.remains.push(Remains {
+        container: stray.name.clone(),
+        attempt: stray.attempt,
+        alive: true,
+        retry: Retry::default(),
+    });
+    let now = world.now();
+    world.machine.plant(stray, now);
+    world.store(record, &web);
+    world.crash(Crash::BeforeEffects);
+    world.recover();
+    assert_eq!(
+        world.take_issued_texts(),
+        ["Kill app.1", "Remove app.1", "Forget"]
+    );
+    assert!(world.is_forgotten(&web));
 }
 
 #[test]
