@@ -103,6 +103,13 @@ impl Truth {
             self.lives.insert(uid.clone(), Life { tainted, ..former });
         }
         self.life(uid)
+    /// An agent finds a pod whose record cannot be read: perhaps of a life that is over, and whose end was not written down.
+    pub(crate) fn found_damaged(&mut self, uid: &PodUid) {
+        let was_told = self.over.get(uid).is_some_and(|former| former.told);
+        let life = self.life(uid);
+        life.told |= was_told;
+        life.tainted = true;
+    }
     }
     pub(crate) fn attempt(&mut self, key: &ContainerKey) -> &mut Attempt {
         let boot = self.boot;

@@ -84,7 +84,7 @@ impl World<'_> {
             let is_old = self.disk.stale.contains(&uid);
             if was_read.is_none() || is_old {
                 self.figures.records_lost += 1;
-                self.truth.life(&uid).tainted = true;
+                self.truth.found_damaged(&uid);
             }
             let record = was_read.unwrap_or_else(|| PodRecord::new(&pod, now));
             let record = if from_earlier_boot {
