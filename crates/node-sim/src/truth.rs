@@ -8,10 +8,8 @@ use pod_model::{ContainerKey, ContainerName, MonoTime, PodUid, WallTime};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Ran longer than this since it was last decided to start: its crashes are forgotten. A kubelet's `2 * MaxContainerBackOff`.
+/// Ran longer than this: its crashes are forgotten. A kubelet's `2 * MaxContainerBackOff`.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
-/// Between deciding and issuing something may pass; so near the border nothing is said.
-const UNSURE: Duration = Duration::from_secs(90);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct End {
@@ -26,6 +24,8 @@ pub(crate) struct End {
 pub(crate) struct Attempt {
     /// Its program was executed.
     pub(crate) executed: bool,
+    /// When it was.
+    pub(crate) started: MonoTime,
     pub(crate) boot: u32,
     pub(crate) end: Option<End>,
     /// It is gone, and with it every trace.
@@ -48,7 +48,6 @@ pub(crate) struct ContainerTruth {
 #[derive(Debug, Clone, Copy, Default)]
 struct NaiveBackOff {
     delay: Duration,
-    decided: Option<MonoTime>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -103,13 +102,13 @@ impl Truth {
             self.lives.insert(uid.clone(), Life { tainted, ..former });
         }
         self.life(uid)
+    }
     /// An agent finds a pod whose record cannot be read: perhaps of a life that is over, and whose end was not written down.
     pub(crate) fn found_damaged(&mut self, uid: &PodUid) {
         let was_told = self.over.get(uid).is_some_and(|former| former.told);
         let life = self.life(uid);
         life.told |= was_told;
         life.tainted = true;
-    }
     }
     pub(crate) fn attempt(&mut self, key: &ContainerKey) -> &mut Attempt {
         let boot = self.boot;
@@ -212,7 +211,18 @@ impl Life {
             ));
         }
         let first = Duration::from_secs(10).min(longest);
-        truth.back_off.objection(end.at, now, first, longest)
+        let ran = if attempt.executed {
+            end.at.since(attempt.started)
+        } else {
+            Duration::ZERO
+        };
+        // its end was seen later than it was
+        let seems_to_have_run = now.since(attempt.started);
+        let is_unsure = attempt.vanished && seems_to_have_run > FORGET_AFTER;
+        let is_forgotten = ran > FORGET_AFTER || is_unsure;
+        truth
+            .back_off
+            .objection(end.at, is_forgotten, now, first, longest)
     }
 
     /// Init containers before this one that have not succeeded in this boot.
@@ -246,21 +256,22 @@ impl NaiveBackOff {
     fn objection(
         &mut self,
         ended: MonoTime,
+        is_forgotten: bool,
         now: MonoTime,
         first: Duration,
         longest: Duration,
     ) -> Option<String> {
-        let ran = self.decided.map_or(Duration::ZERO, |at| ended.since(at));
-        let is_forgotten = self.delay.is_zero() || ran > FORGET_AFTER;
-        let is_unsure = ran + UNSURE > FORGET_AFTER && ran < FORGET_AFTER + UNSURE;
-        let (delay, earliest) = (self.delay, ended.plus(self.delay));
-        self.decided = Some(now);
-        self.delay = if is_forgotten {
+        let delay = if is_forgotten {
+            Duration::ZERO
+        } else {
+            self.delay
+        };
+        self.delay = if delay.is_zero() {
             first
         } else {
-            (self.delay * 2).min(longest)
+            (delay * 2).min(longest)
         };
-        (!is_forgotten && !is_unsure && now < earliest).then(|| {
+        (now < ended.plus(delay)).then(|| {
             format!(
                 "started {:?} after its end, instead of {delay:?}",
                 now.since(ended)

@@ -28,7 +28,7 @@ impl Scene<'_> {
         if let Some(container) = self.record.container_mut(&key.name) {
             container.state = ContainerState::Up(live);
         }
-        self.was_started(&key.name, key.attempt);
+        self.was_started(&key.name, key.attempt, self.now.mono);
     }
 
     /// What issuing its start would have written.

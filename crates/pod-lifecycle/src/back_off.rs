@@ -5,7 +5,8 @@ use pod_model::MonoTime;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// A container that ran this long (a kubelet counts from the decision to start it) starts anew at the first wait.
+/// A container that ran this long starts anew at the first wait. A kubelet counts from its decision to start it, and starts it at once;
+/// here a start may wait for its turn, which is not running.
 const FORGET_CRASHES_AFTER: Duration = Duration::from_secs(600);
 const FIRST_PULL_WAIT: Duration = Duration::from_secs(10);
 const LONGEST_PULL_WAIT: Duration = Duration::from_secs(300);
@@ -19,7 +20,7 @@ const LONGEST_PULL_WAIT: Duration = Duration::from_secs(300);
 pub struct CrashBackOff {
     /// Zero: not restarted yet.
     delay: Duration,
-    /// When it was last decided to start.
+    /// When it was last decided to start, and then when it was first seen to run.
     updated: MonoTime,
     /// Of the image and the resources that the delay is about.
     fingerprint: u64,
@@ -48,6 +49,10 @@ impl CrashBackOff {
         };
         self.updated = now;
         self.fingerprint = fingerprint;
+    }
+    /// It was started. What nobody saw start is counted from when it was seen first; of one that was seen ended, that is its end.
+    pub(crate) fn started(&mut self, at: MonoTime) {
+        self.updated = self.updated.max(at);
     }
     /// The wait in force.
     pub fn delay(&self) -> Duration {

@@ -13,7 +13,7 @@ use crate::{
 };
 use pod_model::{
     Action, AdmittedPod, Attempt, ContainerKey, ContainerName, ContainerRole, ExitRecord, Failure,
-    FailureReason, Now, Reason, RestartPolicy,
+    FailureReason, MonoTime, Now, Reason, RestartPolicy,
 };
 use std::time::Duration;
 
@@ -248,13 +248,14 @@ impl Scene<'_> {
             return;
         }
         container.state = ContainerState::Up(live);
-        self.was_started(&key.name, key.attempt);
+        self.was_started(&key.name, key.attempt, at.mono);
     }
 
-    /// The attempt was made and started, however that became known.
-    pub(crate) fn was_started(&mut self, name: &ContainerName, attempt: Attempt) {
+    /// The attempt was made and started, however that became known; it was seen to run `at` this time.
+    pub(crate) fn was_started(&mut self, name: &ContainerName, attempt: Attempt, at: MonoTime) {
         self.was_made(name, attempt);
         if let Some(container) = self.record.container_mut(name) {
+            container.crash.started(at);
             container.waiting = None;
             container.refused = Retry::default();
         }
@@ -294,6 +295,7 @@ impl Scene<'_> {
             self.was_made(&key.name, key.attempt);
             self.ended(&key.name, Ending::start_error(key.attempt, &message, at));
             if let Some(container) = self.record.container_mut(&key.name) {
+                container.crash.started(at.mono);
                 container.waiting = Some(Waiting {
                     reason: WaitReason::RunContainerError,
                     message: message.clone(),
@@ -333,7 +335,7 @@ impl Scene<'_> {
             matches!(c.state, ContainerState::Creating { attempt } | ContainerState::Unsure { attempt } if attempt == key.attempt)
         });
         if was_creating {
-            self.was_started(&key.name, key.attempt);
+            self.was_started(&key.name, key.attempt, exit.finished_mono);
         }
         self.ended(&key.name, Ending::from_exit(key.attempt, exit, last_words));
     }

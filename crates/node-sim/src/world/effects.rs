@@ -241,6 +241,7 @@ impl World<'_> {
         let boot = self.truth.boot;
         let attempt = self.truth.attempt(key);
         attempt.executed = true;
+        attempt.started = now.mono;
         attempt.boot = boot;
         // it may have been said to have failed, to an agent that died
         attempt.end = None;

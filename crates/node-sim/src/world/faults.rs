@@ -219,7 +219,6 @@ impl World<'_> {
 
     fn reboot(&mut self, down_ms: u64) {
         self.figures.reboots += 1;
-        self.truth.rebooted(self.now().mono);
         self.disk.agent_died();
         self.agent = None;
         // root may hold what was forgotten a moment ago
@@ -237,6 +236,7 @@ impl World<'_> {
                 unknown: true,
             });
         }
+        self.truth.rebooted(at);
         for (uid, life) in &mut self.truth.lives {
             let (run, root) = (self.disk.run.get(uid), self.disk.root.get(uid));
             life.tainted |= run != root || self.disk.stale.contains(uid);

@@ -3,7 +3,7 @@
 use pod_lifecycle::Settings;
 use pod_model::{Action, FailureReason};
 use std::time::Duration;
-use test_kit::{Program, World, pod};
+use test_kit::{Crash, Program, World, pod};
 
 fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -84,6 +84,33 @@ fn the_back_off_begins_with_10_s_doubles_and_stops_at_300_s() {
         })
         .collect();
     assert_eq!(starts(&mut world, 1_220), expected);
+}
+
+#[test]
+fn a_start_that_waits_long_for_its_turn_has_not_run_meanwhile() {
+    fn is_second(action: &Action) -> bool {
+        matches!(action, Action::Start { container, .. } if container.attempt.0 == 1)
+    }
+    for how in ["it crashes", "it cannot be executed", "nobody saw it start"] {
+        let mut world = World::default();
+        let script = &mut world.machine.script;
+        script.program("app", [Program::exits(1)]);
+        script.takes(seconds(700), is_second);
+        if how == "it cannot be executed" {
+            let reason = FailureReason::RunContainerError;
+            script.fail(1, reason, "no such file", is_second);
+        }
+        world.desire(&pod("web").container("app").build());
+        assert_eq!(starts(&mut world, 698), [0, 0], "{how}");
+        if how == "nobody saw it start" {
+            world.crash(Crash::AfterEffects);
+            world.recover();
+        } else {
+            world.run_secs(1);
+        }
+        let later = starts(&mut world, 20);
+        assert_eq!(later.first(), Some(&10), "{how}: {later:?}");
+    }
 }
 
 #[test]
