@@ -3,6 +3,7 @@
 use node_sim::{Figures, Finding, generate, mutants as all_mutants, run};
 use pod_lifecycle::{Decide, step};
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
@@ -97,20 +98,23 @@ pub(crate) fn mutants(name: Option<&str>, first: u64, most: u64, threads: usize)
         if name.is_some_and(|name| !mutant.name.contains(name)) {
             continue;
         }
+        // the name first: one that does not come to an end is known by it
+        print!("{:<40} ", mutant.name);
+        let _ = std::io::stdout().flush();
         let sum = live(first, most, threads, mutant.decide, true);
         match sum.findings.first_key_value() {
             Some((seed, finding)) => {
                 caught += 1;
                 println!(
-                    "{:<40} caught by seed {seed:>5}: {} ({})",
-                    mutant.name, finding.rule, mutant.what
+                    "caught by seed {seed:>5}: {} ({})",
+                    finding.rule, mutant.what
                 );
             }
             None => {
                 survived += 1;
                 println!(
-                    "{:<40} SURVIVED {} histories ({})",
-                    mutant.name, sum.figures.histories, mutant.what
+                    "SURVIVED {} histories ({})",
+                    sum.figures.histories, mutant.what
                 );
             }
         }

@@ -61,7 +61,9 @@ mutants! {
         });
     kills_at_once, "no grace is granted", |record, pod, event, context, now|
         but(step(record, pod, event, context, now), |done| {
-            if let Stage::Terminating(terminating) = &mut done.record.stage {
+            if let Stage::Terminating(terminating) = &mut done.record.stage
+                && terminating.deadline > now.mono
+            {
                 terminating.deadline = now.mono;
                 done.next_wake = Some(now.mono);
             }

@@ -248,15 +248,11 @@ impl NodeCore {
         }
     }
 
+    /// Each pod once: whatever a step wishes for, this comes to an end.
     fn wake_up(&mut self, now: Now) {
-        while let Some((at, uid)) = self.wakes.first().cloned() {
-            if at > now.mono {
-                return;
-            }
-            self.wakes.pop_first();
-            if let Some(entry) = self.entries.get_mut(&uid) {
-                entry.wake = None;
-            }
+        let is_due = |(at, _): &&(MonoTime, PodUid)| *at <= now.mono;
+        let due = self.wakes.iter().take_while(is_due);
+        for uid in due.map(|(_, uid)| uid.clone()).collect::<Vec<_>>() {
             self.step(&uid, &Event::Wake, now);
         }
     }
