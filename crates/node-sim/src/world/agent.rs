@@ -7,7 +7,7 @@ use crate::chance::Chance;
 use crate::history::Trouble;
 use crate::kind::{CrashPoint, Kind, Moment};
 use pod_lifecycle::{Input, NodeCore, PodRecord, Settings};
-use pod_model::{Action, ExitSeen, Fact, Failure, Fault, Observed, PodUid, Seq};
+use pod_model::{Action, ExitSeen, Fact, Failure, Fault, MonoTime, Observed, PodUid, Seq};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -30,6 +30,15 @@ pub(super) struct Agent {
     pub(super) seq: u64,
     /// Kinds of the answers that the core has and nothing was written of.
     answered: Vec<Kind>,
+    /// What failed and did not succeed since, by its key without the number of the try.
+    pub(super) failed: BTreeMap<Action, Failed>,
+}
+
+/// How often something failed in a row, and when it may be tried again.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Failed {
+    times: u32,
+    pub(super) again_from: MonoTime,
 }
 
 /// An action that an executor has.
@@ -122,6 +131,7 @@ impl World<'_> {
             looked: false,
             seq: 0,
             answered: Vec::new(),
+            failed: BTreeMap::new(),
         });
         let mut chance = self.chance("begin");
         self.after(0, Happening::Leftovers { life });
@@ -266,7 +276,8 @@ impl World<'_> {
             seen.exit.code,
             seen.exit.cause
         );
-        self.input(Input::Exit(seen));
+        self.input(Input::Exit(seen.clone()));
+        self.judge_exit_told(&seen);
     }
 
     pub(super) fn pull_wanted(&mut self, action: Action) {
@@ -290,6 +301,7 @@ impl World<'_> {
         if fact.outcome.is_err() {
             self.figures.failed_actions += 1;
         }
+        self.note_failure(&fact);
         let is_forgotten = match &fact.key {
             Action::Forget { pod } if fact.outcome.is_ok() => Some(pod.clone()),
             _ => None,
@@ -297,6 +309,39 @@ impl World<'_> {
         self.input(Input::Fact(fact));
         if let Some(uid) = is_forgotten {
             self.life_is_over(&uid);
+        }
+    }
+
+    fn note_failure(&mut self, fact: &Fact) {
+        let now = self.now().mono;
+        let Some(agent) = &mut self.agent else { return };
+        let record = agent.core.record(fact.key.pod());
+        if record.is_none_or(|record| !record.in_flight.contains(&fact.key)) {
+            return;
+        }
+        let what = without_try(&fact.key);
+        match &fact.outcome {
+            Ok(_) => {
+                agent.failed.remove(&what);
+                if let Action::Forget { pod } = &what {
+                    agent.failed.retain(|other, _| other.pod() != pod);
+                }
+            }
+            Err(failure) => {
+                let (first, longest) = match Kind::of(&what) {
+                    // a kubelet's back-off for pulls is forgotten at times; it is never shorter than this
+                    Kind::EnsureImage => (10, 10),
+                    Kind::Start => (10, 60),
+                    // signals are sent when they are due, and sent again
+                    Kind::Stop | Kind::Kill => (0, 0),
+                    Kind::Prepare(_) | Kind::Undo(_) | Kind::Remove | Kind::Forget => (1, 30),
+                };
+                let failed = agent.failed.entry(what).or_default();
+                let wait = (first << failed.times.min(8)).min(longest);
+                let wait = Duration::from_secs(wait).max(failure.retry_after.unwrap_or_default());
+                failed.times += 1;
+                failed.again_from = now.plus(wait);
+            }
         }
     }
 
@@ -563,6 +608,17 @@ fn reread(record: &PodRecord) -> PodRecord {
     let text = serde_json::to_vec(record).unwrap_or_default();
     // a record that cannot be read back is a defect that no history can miss
     serde_json::from_slice(&text).unwrap_or_else(|error| panic!("a record cannot be read: {error}"))
+}
+
+/// What an action is about, the same for each try.
+pub(super) fn without_try(action: &Action) -> Action {
+    let mut what = action.clone();
+    match &mut what {
+        Action::EnsureImage { try_number, .. } => *try_number = 0,
+        Action::Start { image_id, .. } => image_id.clear(),
+        _ => {}
+    }
+    what
 }
 
 fn word(state: &pod_model::ObservedState) -> &'static str {

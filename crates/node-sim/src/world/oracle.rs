@@ -3,7 +3,7 @@
 use super::{World, note};
 use crate::history::{ContainerPlan, PodPlan};
 use pod_lifecycle::{EndReason, PodRecord, StatusUpdate};
-use pod_model::{Action, ContainerKey, PodUid};
+use pod_model::{Action, ContainerKey, ExitSeen, PodUid};
 use std::time::Duration;
 
 impl World<'_> {
@@ -27,6 +27,7 @@ impl World<'_> {
                 format!("{action:?}")
             });
         }
+        self.judge_retry(action);
         let uid = action.pod();
         match action {
             Action::Prepare { .. } | Action::EnsureImage { .. } | Action::Start { .. } => {
@@ -53,6 +54,41 @@ impl World<'_> {
             }
             Action::Kill { container } => self.judge_kill(container),
             Action::Remove { .. } | Action::Undo { .. } | Action::Forget { .. } => {}
+        }
+    }
+
+    /// What failed is not tried again at once. An agent that died may have forgotten that it failed.
+    fn judge_retry(&mut self, action: &Action) {
+        let now = self.now().mono;
+        let is_signal = matches!(action, Action::Stop { .. } | Action::Kill { .. });
+        let failed = self
+            .agent
+            .as_ref()
+            .filter(|_| !is_signal)
+            .and_then(|agent| {
+                agent
+                    .failed
+                    .get(&super::agent::without_try(action))
+                    .copied()
+            });
+        if let Some(failed) = failed.filter(|failed| now < failed.again_from) {
+            self.find("what failed is tried again after a while", || {
+                format!("{action:?} at {now:?}: {failed:?}")
+            });
+        }
+    }
+
+    /// The core was told how this container ended; it must not believe any more that it lives.
+    pub(super) fn judge_exit_told(&mut self, seen: &ExitSeen) {
+        let key = &seen.container;
+        let process = self.kernel.processes.get(key);
+        // it may be the exit of a former life
+        let is_its = process.is_some_and(|p| p.exit.as_ref() == Some(&seen.exit));
+        let record = self.agent.as_ref().and_then(|a| a.core.record(&key.pod));
+        let container = record.and_then(|record| record.container(&key.name));
+        let live = container.and_then(|c| c.state.live_attempt());
+        if is_its && live == Some(key.attempt) {
+            self.find("an exit that was told is believed", || key.to_string());
         }
     }
 
