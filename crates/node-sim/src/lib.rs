@@ -30,7 +30,7 @@
 //! - after every step, `pod_lifecycle::check`;
 //! - at every action issued or carried out, record written and status shown, rules that look only at what really happened
 //!   (`oracle`, `truth`): one attempt at a time, a start has its reason and its time, grace is granted, nothing is undone under a process, an
-//!   ending is what happened, phases do not go back, …;
+//!   ending is what happened, an exit that was told is believed, what failed is tried again after a while, phases do not go back, …;
 //! - once faults stop (`rest`): it comes to rest, and resting does and says nothing; phase and restart counts are those of a deliberately
 //!   naive `reference`, computed from the plan of the pods alone where nothing disturbed them, else from what happened to their
 //!   containers; then everything is taken away, and nothing is left.

@@ -1,5 +1,9 @@
 //! The simulator's command line; `cargo xtask sim` starts it.
-#![allow(clippy::print_stdout, reason = "a command-line tool talks to a person")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line tool talks to a person"
+)]
 
 mod campaign;
 
