@@ -294,14 +294,19 @@ impl World<'_> {
                 Err(failure) => format!("{:?}", failure.reason),
             }
         );
+        let mut is_broken_off = false;
         if let Some(agent) = &mut self.agent {
-            agent.work.remove(&fact.key);
+            let work = agent.work.remove(&fact.key);
+            is_broken_off = work.is_some_and(|work| work.broken_off);
             agent.answered.push(Kind::of(&fact.key));
         }
         if fact.outcome.is_err() {
             self.figures.failed_actions += 1;
         }
-        self.note_failure(&fact);
+        // of a former life, perhaps, while the next one waits to begin the same
+        if !is_broken_off {
+            self.note_failure(&fact);
+        }
         let is_forgotten = match &fact.key {
             Action::Forget { pod } if fact.outcome.is_ok() => Some(pod.clone()),
             _ => None,
