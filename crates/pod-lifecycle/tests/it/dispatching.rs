@@ -1,7 +1,7 @@
 //! Limits over all pods.
 
-use pod_lifecycle::Settings;
-use pod_model::{Action, AdmittedPod};
+use pod_lifecycle::{Context, Event, Input, NodeCore, PodRecord, Settings, Step, step};
+use pod_model::{Action, AdmittedPod, Now};
 use std::time::Duration;
 use test_kit::{Program, World, pod};
 
@@ -195,4 +195,24 @@ fn a_hundred_pods_at_once_all_run_and_all_go() {
     world.run_secs(10);
     assert!(world.core().is_empty());
     assert!(world.machine.is_clean());
+}
+
+#[test]
+fn a_pod_that_wishes_to_be_woken_at_once_for_ever_does_not_hold_up_the_node() {
+    fn never_content(
+        record: PodRecord,
+        pod: Option<&AdmittedPod>,
+        event: &Event<'_>,
+        context: Context<'_>,
+        now: Now,
+    ) -> Step {
+        let mut done = step(record, pod, event, context, now);
+        done.next_wake = Some(now.mono);
+        done
+    }
+    let mut core = NodeCore::deciding_by(never_content, Settings::default());
+    let now = Now::default();
+    core.handle(Input::Desired(pod("web").container("app").build()), now);
+    core.handle(Input::Tick, now);
+    assert_eq!(core.next_wake(), Some(now.mono));
 }

@@ -1,8 +1,8 @@
 //! The invariants notice what they are for. Steps as no core makes them are shown to [`check`].
 
 use pod_lifecycle::{
-    ContainerState, Context, Event, Live, Made, PartState, Phase, PodRecord, Settings, Stage, Step,
-    Terminating, WhyTerminating, check,
+    ContainerState, Context, Event, Live, Made, PartState, Phase, PodRecord, Remains, Retry,
+    Settings, Stage, Step, Terminating, WhyTerminating, check,
 };
 use pod_model::{
     Action, AdmittedPod, Attempt, ContainerKey, ContainerName, MonoTime, Now, SandboxPart, WallTime,
@@ -222,6 +222,20 @@ fn removing_what_lives_is_objected_to() {
         ),
         ["what lives is not removed"]
     );
+}
+
+#[test]
+fn a_living_attempt_among_the_remains_is_objected_to() {
+    let (web, before) = running();
+    let mut after = before.clone();
+    after.remains.push(Remains {
+        container: ContainerName::new("app").unwrap(),
+        attempt: Attempt(2),
+        alive: true,
+        retry: Retry::default(),
+    });
+    let rules = said(&before, after, vec![], &web, true);
+    assert_eq!(rules, ["what lives is not left over"]);
 }
 
 #[test]
