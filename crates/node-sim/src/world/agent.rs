@@ -51,6 +51,8 @@ pub(super) struct Work {
     /// It waits for its turn to pull.
     pub(super) waits_for_pull: bool,
     pub(super) broken_off: bool,
+    /// It is done, and its answer is on the way.
+    pub(super) done: bool,
 }
 
 impl Agent {
@@ -442,6 +444,7 @@ impl World<'_> {
             fails: None,
             waits_for_pull: false,
             broken_off: false,
+            done: false,
         };
         match self.trouble(kind) {
             Some(Trouble::Hangs) => work.hangs = true,
@@ -506,6 +509,9 @@ impl World<'_> {
             return;
         };
         work.broken_off = true;
+        if work.done {
+            return;
+        }
         work.hangs = false;
         let token = self.effect_after(MS, action);
         self.set_token(action, token);
@@ -577,7 +583,7 @@ impl World<'_> {
         self.figures.crashes += 1;
         self.disk.agent_died();
         for (action, work) in agent.work {
-            if work.hangs || work.waits_for_pull || work.broken_off {
+            if work.hangs || work.waits_for_pull || work.broken_off || work.done {
                 continue;
             }
             match self.chance(&("crash", &action)).below(4) {

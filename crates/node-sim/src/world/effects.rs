@@ -45,6 +45,9 @@ impl World<'_> {
             }
             None => self.carry_out(action, false),
         };
+        if let Some(work) = self.agent.as_mut().and_then(|a| a.work.get_mut(action)) {
+            work.done = true;
+        }
         if self.finding.is_some() || self.dies_at(kind, Moment::Done) {
             return;
         }

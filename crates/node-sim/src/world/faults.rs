@@ -112,9 +112,6 @@ impl World<'_> {
             .collect();
         for uid in gone {
             let grace = self.source.graces.get(&uid).copied();
-            if let Some(agent) = &mut self.agent {
-                agent.told.remove(&uid);
-            }
             self.tell_deleted(&uid, grace);
         }
         for index in new {
@@ -158,6 +155,10 @@ impl World<'_> {
     fn tell_deleted(&mut self, uid: &PodUid, grace_seconds: Option<u64>) {
         note!(self, "deleted {uid} {grace_seconds:?}");
         self.is_to_go(uid, grace_seconds);
+        if let Some(agent) = &mut self.agent {
+            // whoever wants it again has to say so again
+            agent.told.remove(uid);
+        }
         self.input(Input::Deleted {
             uid: uid.clone(),
             grace: grace_seconds.map(Duration::from_secs),
