@@ -29,6 +29,8 @@ pub(crate) struct Disk {
     /// Pods whose files in the run directory are not the newest, as writing failed.
     pub(crate) stale: BTreeSet<PodUid>,
     unsaved_pods: BTreeSet<PodUid>,
+    /// Their record in the run directory is there and cannot be read.
+    damaged: BTreeSet<PodUid>,
     /// Removed in the run directory, and not yet in the root directory.
     gone: BTreeSet<PodUid>,
 }
@@ -55,19 +57,29 @@ impl Disk {
         if !self.unsaved_pods.contains(uid) {
             self.stale.remove(uid);
         }
+        self.damaged.remove(uid);
         self.run.entry(uid.clone()).or_default().record = Some(record.clone());
         self.pending.insert(uid.clone());
     }
     pub(crate) fn remove(&mut self, uid: &PodUid) {
         self.run.remove(uid);
+        self.damaged.remove(uid);
         self.stale.remove(uid);
         self.unsaved_pods.remove(uid);
         self.gone.insert(uid.clone());
         self.pending.insert(uid.clone());
     }
+    /// The record cannot be read any more; root's is not taken instead.
+    pub(crate) fn damage_record(&mut self, uid: &PodUid) {
+        let files = self.run.get_mut(uid);
+        if files.and_then(|files| files.record.take()).is_some() {
+            self.damaged.insert(uid.clone());
+        }
+    }
     /// The pod's text cannot be read any more: it is set aside, and root's is not taken instead.
     pub(crate) fn damage_pod(&mut self, uid: &PodUid) {
         if self.run.remove(uid).is_some() {
+            self.damaged.remove(uid);
             self.gone.insert(uid.clone());
         }
     }
@@ -97,6 +109,7 @@ impl Disk {
         self.pending.clear();
         self.gone.clear();
         self.run.clear();
+        self.damaged.clear();
         self.stale.clear();
         self.unsaved_pods.clear();
     }
@@ -110,7 +123,9 @@ impl Disk {
             let of_root = || root.and_then(|files| files.pod.clone());
             let (pod, record, from_earlier_boot) = match run.and_then(|files| files.pod.clone()) {
                 Some(pod) => (Some(pod), run_record, false),
-                None if run_record.is_some() => (of_root(), run_record, false),
+                None if run_record.is_some() || self.damaged.contains(uid) => {
+                    (of_root(), run_record, false)
+                }
                 None if self.gone.contains(uid) => continue,
                 None => (of_root(), root.and_then(|files| files.record.clone()), true),
             };

@@ -47,11 +47,7 @@ impl World<'_> {
                 }
             }
             Op::Vanish(nth) => self.vanish(*nth),
-            Op::DamageRecord(pod) => {
-                if let Some(files) = self.disk.run.get_mut(self.pods[*pod].uid()) {
-                    files.record = None;
-                }
-            }
+            Op::DamageRecord(pod) => self.disk.damage_record(self.pods[*pod].uid()),
             Op::DamagePod(pod) => self.disk.damage_pod(self.pods[*pod].uid()),
             Op::DiskFull { run, root } => {
                 (self.disk.run_full, self.disk.root_full) = (*run, *root);
