@@ -95,7 +95,11 @@ impl Disk {
                     self.gone.remove(&uid);
                 }
                 Some(files) if !self.root_full => {
-                    self.root.insert(uid, files.clone());
+                    // of a pod that came from root only the record is written
+                    let Files { pod, record } = files.clone();
+                    let copy = self.root.entry(uid).or_default();
+                    copy.pod = pod.or(copy.pod.take());
+                    copy.record = record.or(copy.record.take());
                 }
                 Some(_) => {}
             }

@@ -1,5 +1,6 @@
 //! What the history does to the node: manifests come and go, and things break.
 
+use super::disk::Files;
 use super::{ActiveTrouble, Armed, Happening, MS, World, note};
 use crate::history::Op;
 use crate::truth::End;
@@ -236,7 +237,11 @@ impl World<'_> {
         self.truth.rebooted(at);
         for (uid, life) in &mut self.truth.lives {
             let (run, root) = (self.disk.run.get(uid), self.disk.root.get(uid));
-            life.tainted |= run != root || self.disk.stale.contains(uid);
+            let record = |files: Option<&Files>| files.and_then(|files| files.record.clone());
+            let is_copied = record(run) == record(root)
+                && run
+                    .is_none_or(|run| run.pod.is_none() || root.is_some_and(|r| r.pod == run.pod));
+            life.tainted |= !is_copied || self.disk.stale.contains(uid);
         }
         self.disk.rebooted();
         self.kernel.rebooted();
