@@ -131,7 +131,10 @@ impl RecordFiles {
             if known.contains(&uid) {
                 continue;
             }
-            if in_run.exists() {
+            // also one that an earlier agent found damaged and did not live to write anew
+            let is_of_this_boot =
+                in_run.exists() || run.join(format!("{uid}.record.corrupt")).exists();
+            if is_of_this_boot {
                 load_one(&in_root.join("pod"), &in_run, false, &mut loaded);
             } else if !gone.contains(&uid) {
                 load_one(
@@ -410,6 +413,25 @@ mod tests {
         drop(files);
         let expected = ("web-1".to_owned(), Some(b"second".to_vec()), false);
         assert_eq!(found(&run, &root), [expected]);
+    }
+
+    #[test]
+    fn a_damaged_record_still_says_that_the_pod_is_of_this_boot() {
+        let (_dir, run, root) = saved();
+        fs::remove_dir_all(&run).expect("the run directory is emptied");
+        fs::create_dir_all(run.join("pods")).expect("a directory");
+        fs::write(run.join("pods/web-1.record"), "garbage").expect("written");
+        // the second agent comes after one that died before it wrote the record anew
+        for agent in 1..=2 {
+            let loaded = RecordFiles::load(&run, &root).expect("loaded");
+            let [pod] = &loaded.pods[..] else {
+                panic!("agent {agent}: {loaded:?}");
+            };
+            assert!(
+                pod.record.is_none() && !pod.from_earlier_boot,
+                "agent {agent}"
+            );
+        }
     }
 
     #[test]
