@@ -22,6 +22,7 @@ use clap::Parser;
 use row::Row;
 use serde_json::json;
 use std::path::PathBuf;
+use std::time::Instant;
 
 #[derive(Parser)]
 struct Arguments {
@@ -73,7 +74,10 @@ fn main() -> anyhow::Result<()> {
             continue;
         }
         eprintln!("==> {}", ids.join(", "));
-        match measure() {
+        let begin = Instant::now();
+        let measured = measure();
+        eprintln!("    {:.0} s", begin.elapsed().as_secs_f64());
+        match measured {
             Ok(measured) => rows.extend(measured),
             // A figure that cannot be had is said to be so, with the reason; it is never made up.
             Err(error) => rows.extend(ids.iter().map(|id| Row::absent(id, &format!("{error:#}")))),

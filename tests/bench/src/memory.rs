@@ -3,6 +3,8 @@
 use crate::bed::{Bed, Start, sleeper};
 use crate::row::Row;
 use anyhow::Context;
+use nix::time::clock_getcpuclockid;
+use nix::unistd::Pid;
 use node_tests::process;
 use std::fs;
 use std::time::{Duration, Instant};
@@ -151,21 +153,19 @@ fn idle_cpu(bed: &Bed, time: Duration) -> anyhow::Result<f64> {
         bed.node.agent_pid().context("no agent")?,
         bed.node.keeper_pid().context("no keeper")?,
     ];
-    let spent = || -> u64 { pids.iter().map(|pid| cpu_ns(*pid)).sum() };
-    let (begin, before) = (Instant::now(), spent());
+    let spent = || {
+        pids.iter()
+            .map(|pid| cpu_time(*pid))
+            .sum::<anyhow::Result<Duration>>()
+    };
+    let (begin, before) = (Instant::now(), spent()?);
     std::thread::sleep(time);
-    let used = Duration::from_nanos(spent() - before);
+    let used = spent()?.saturating_sub(before);
     Ok(100.0 * used.as_secs_f64() / begin.elapsed().as_secs_f64())
 }
 
-/// CPU time of all threads, from the scheduler: ticks are too coarse for a figure this small.
-fn cpu_ns(pid: i32) -> u64 {
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
-        return 0;
-    };
-    threads
-        .flatten()
-        .filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok())
-        .filter_map(|text| text.split_whitespace().next()?.parse::<u64>().ok())
-        .sum()
+/// CPU time of a process, its ended threads included, from the scheduler: ticks are too coarse for a figure this small.
+fn cpu_time(pid: i32) -> anyhow::Result<Duration> {
+    let clock = clock_getcpuclockid(Pid::from_raw(pid)).context("the CPU clock of a process")?;
+    Ok(clock.now().context("read a CPU clock")?.into())
 }
