@@ -38,6 +38,7 @@ fn keeper(arguments: KeeperArguments, target: Target) -> anyhow::Result<ExitCode
 }
 
 fn run(arguments: RunArguments, run_dir: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    linux_sys::memory::stay_small();
     let (files, flags, format) = arguments.split(run_dir);
     let loaded = node_config::load(&files, flags)?;
     telemetry::logging::set_up(&loaded.config.log_level, format)?;

@@ -14,6 +14,7 @@ mod agent;
 mod disk;
 mod effects;
 mod faults;
+mod issuing;
 mod kernel;
 mod oracle;
 mod rest;

@@ -103,6 +103,26 @@ impl Scene<'_> {
         }
     }
 
+    /// What waits for the next try tries now; with a policy of `Always` only the registry can help. How long the try after it waits stays.
+    pub(crate) fn absorb_images_came(&mut self) {
+        let now = self.now.mono;
+        let names: Vec<_> = self
+            .record
+            .containers
+            .iter()
+            .map(|c| c.name.clone())
+            .collect();
+        for name in names {
+            let is_asked_elsewhere = self.image_policy(&name) == ImagePullPolicy::Always;
+            if let Some(container) = self.record.container_mut(&name)
+                && let Some(at) = &mut container.image.retry.at
+                && !is_asked_elsewhere
+            {
+                *at = now.min(*at);
+            }
+        }
+    }
+
     fn tell_pull(&mut self, name: &ContainerName) {
         let image_name = self.image_name(name);
         let Some(container) = self.record.container_mut(name) else {

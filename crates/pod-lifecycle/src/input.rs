@@ -28,6 +28,8 @@ pub enum Input {
     SourcesReady,
     /// Pods of which an executor holds something (a lease, a directory, a cgroup). Those that nobody knows are taken away.
     Leftovers(Vec<PodUid>),
+    /// Somebody has brought images onto the node: who waits before looking for his image again looks at once.
+    ImagesCame,
     /// The executor of this [`Action::EnsureImage`] found no image and asks for its turn to pull; [`NodeCore::poll_pull`](crate::NodeCore::poll_pull) gives it.
     PullWanted(Action),
     /// Time has passed.

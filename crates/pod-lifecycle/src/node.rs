@@ -130,6 +130,11 @@ impl NodeCore {
             Input::Observed(observed) => self.observed(&observed, now),
             Input::SourcesReady => self.sources_are_ready(now),
             Input::Leftovers(uids) => self.found(uids, now),
+            Input::ImagesCame => {
+                for uid in self.entries.keys().cloned().collect::<Vec<_>>() {
+                    self.step(&uid, &Event::ImagesCame, now);
+                }
+            }
             Input::PullWanted(action) => self.pull_wanted(action, now),
             Input::Tick => {}
         }

@@ -35,6 +35,8 @@ pub enum Event<'a> {
         message: &'a str,
         withdrawn: &'a [Action],
     },
+    /// Somebody has brought images onto the node.
+    ImagesCame,
     /// The executor found no image and begins to pull one.
     PullBegins(&'a ContainerName),
 }
@@ -130,6 +132,7 @@ impl Scene<'_> {
                 withdrawn,
             } => self.absorb_delete(*why, *grace, withdrawn),
             Event::Evict { message, withdrawn } => self.absorb_evict(message, withdrawn),
+            Event::ImagesCame => self.absorb_images_came(),
             Event::PullBegins(name) => self.absorb_pull_begins(name),
         }
     }

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! <run>/pods/<uid>.pod  <run>/pods/<uid>.record       every change, before acting on it
-//! <root>/pods/<uid>/pod <root>/pods/<uid>/record      within a second, durable
+//! <root>/pods/<uid>/pod <root>/pods/<uid>/record      two seconds later, durable
 //! <run>/pods/<uid>.gone                               removed in run, and not yet in root
 //! ```
 //!
@@ -32,7 +32,7 @@ const POD_VERSION: u32 = 1;
 /// Marks a pod that was removed in the run directory.
 const GONE: &str = ".gone";
 /// How long changes are gathered before they are written to the root directory.
-const GATHER: Duration = Duration::from_millis(250);
+const GATHER: Duration = Duration::from_secs(2);
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct PodFile {

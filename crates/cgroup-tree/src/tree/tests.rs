@@ -1,6 +1,7 @@
 //! Detection and v2's files over a directory that looks like a cgroup filesystem.
 
 use super::*;
+use crate::mounts::V2_CONTROLLERS;
 use std::fs;
 
 type Answer = Result<(), Box<dyn std::error::Error>>;

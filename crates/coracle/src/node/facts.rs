@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use launch_plan::{Device, DeviceKind, NodeFacts, SecurityDefaults};
 use node_config::NodeConfig;
+use pod_network::Cidr;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -43,7 +44,7 @@ pub(crate) fn read(config: &NodeConfig, node_name: &str) -> Result<NodeFacts> {
     Ok(NodeFacts {
         hostname: host_name(),
         node_name: node_name.to_owned(),
-        host_ips: vec![host_ip()],
+        host_ips: vec![host_ip(config.pod_cidr.parse().context("pod CIDR")?)],
         allocatable_cpu_millis: cpus * 1000,
         allocatable_memory_bytes: memory,
         allocatable_ephemeral_bytes: disk.f_blocks.saturating_mul(disk.f_frsize),
@@ -71,8 +72,7 @@ fn memory_bytes() -> Result<u64> {
     Ok(kilobytes * 1024)
 }
 
-/// The address of the interface that the default route leaves by; else any that is not loopback's; else loopback's.
-fn host_ip() -> IpAddr {
+fn host_ip(pods: Cidr) -> IpAddr {
     let addresses: Vec<(String, Ipv4Addr)> = nix::ifaddrs::getifaddrs()
         .into_iter()
         .flatten()
@@ -82,14 +82,25 @@ fn host_ip() -> IpAddr {
                 interface.address?.as_sockaddr_in()?.ip(),
             ))
         })
-        .filter(|(_, ip)| !ip.is_loopback() && !ip.is_link_local())
         .collect();
-    let way_out = default_interface();
-    let chosen = addresses
+    IpAddr::V4(choose_host_ip(
+        &addresses,
+        default_interface().as_deref(),
+        pods,
+    ))
+}
+
+/// The address of the interface that the default route leaves by; else any that is not loopback's; else loopback's. Never the address that
+/// this node itself gave its end of the pod network, or it would have another one from its second start on.
+fn choose_host_ip(addresses: &[(String, Ipv4Addr)], way_out: Option<&str>, pods: Cidr) -> Ipv4Addr {
+    let mut outer = addresses
         .iter()
-        .find(|(name, _)| Some(name) == way_out.as_ref())
-        .or(addresses.first());
-    IpAddr::V4(chosen.map_or(Ipv4Addr::LOCALHOST, |(_, ip)| *ip))
+        .filter(|(_, ip)| !ip.is_loopback() && !ip.is_link_local() && !pods.contains(*ip));
+    let first = outer.clone().next();
+    let chosen = outer
+        .find(|(name, _)| Some(name.as_str()) == way_out)
+        .or(first);
+    chosen.map_or(Ipv4Addr::LOCALHOST, |(_, ip)| *ip)
 }
 
 fn default_interface() -> Option<String> {
@@ -142,5 +153,29 @@ fn devices(directory: &Path, depth: u32, found: &mut Vec<Device>) {
                 mode: metadata.mode() & 0o7777,
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_node_has_the_address_of_its_way_out_and_never_its_pods() {
+        let pods: Cidr = "10.88.0.0/16".parse().expect("a CIDR");
+        let of = |names: &[(&str, [u8; 4])], way_out| {
+            let list: Vec<_> = names
+                .iter()
+                .map(|(name, ip)| ((*name).to_owned(), Ipv4Addr::from(*ip)))
+                .collect();
+            choose_host_ip(&list, way_out, pods).octets()
+        };
+        let lo = ("lo", [127, 0, 0, 1]);
+        let own = ("cor113d", [10, 88, 0, 1]);
+        let (first, second) = (("eth0", [192, 0, 2, 7]), ("eth1", [198, 51, 100, 7]));
+        assert_eq!(of(&[lo, own, first, second], Some("eth1")), second.1);
+        assert_eq!(of(&[lo, own, first, second], None), first.1);
+        assert_eq!(of(&[lo, own, first], Some("gone")), first.1);
+        assert_eq!(of(&[lo, own], None), lo.1);
     }
 }

@@ -15,12 +15,12 @@ use node_server::{
     ContainerUsage, ExecExit, ExecRequest, ExecSession, Node, NodeError, NodeEvent, NodeInfo,
     NodeUsage, PodUsage,
 };
+use pod_lifecycle::Input;
 use pod_model::{ContainerKey, PodUid, WallTime};
 use pod_worker::{Inputs, PodView};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -33,6 +33,14 @@ pub(crate) struct NodeView {
     pub(crate) end_of_sources: watch::Sender<bool>,
     /// Told when nothing is left: the agent ends.
     pub(crate) ended: watch::Sender<bool>,
+}
+
+impl NodeView {
+    /// Pods that wait for an image look again.
+    fn images_came(&self) {
+        // without a worker there is nobody who waits
+        let _ = self.inputs.observe(Input::ImagesCame);
+    }
 }
 
 impl Node for NodeView {
@@ -213,6 +221,7 @@ impl Node for NodeView {
             .pull(&reference, None, &sink(tell.clone()), cancel)
             .await;
         pulled.map_err(|e| NodeError::Unavailable(e.message()))?;
+        self.images_came();
         // a person who left hears nothing
         let _ = tell.send(ImageProgress::Pulled).await;
         Ok(())
@@ -229,6 +238,7 @@ impl Node for NodeView {
             .load(ArchiveSource::Path(archive), &sink(tell))
             .await;
         let loaded = loaded.map_err(|e| NodeError::BadRequest(e.message()))?;
+        self.images_came();
         Ok(loaded
             .into_iter()
             .flat_map(|image| {

@@ -2,19 +2,18 @@
 //! shown, then actions go out. It dies at the points where it is told to.
 
 use super::disk::Stored;
+use super::issuing::{text_of, without_try};
 use super::{Happening, MS, SECOND, World, note};
-use crate::chance::Chance;
-use crate::history::Trouble;
-use crate::kind::{CrashPoint, Kind, Moment};
+use crate::kind::{Kind, Moment};
 use pod_lifecycle::{Input, NodeCore, PodRecord, Settings};
-use pod_model::{Action, ExitSeen, Fact, Failure, Fault, MonoTime, Observed, PodUid, Seq};
+use pod_model::{Action, ExitSeen, Fact, Failure, MonoTime, Observed, PodUid, Seq};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The slow full listing behind the events, as in `pod_worker`.
 const LOOK_EVERY: u64 = 60 * SECOND;
 /// How long changes are gathered for the root directory.
-const GATHER: u64 = 250 * MS;
+const GATHER: u64 = 2 * SECOND;
 
 pub(super) struct Agent {
     pub(super) core: NodeCore,
@@ -430,150 +429,6 @@ impl World<'_> {
         }
     }
 
-    fn issue(&mut self, action: Action) {
-        note!(self, "  issued {}", text_of(&action));
-        self.issued_in_all += 1;
-        let kind = Kind::of(&action);
-        self.figures.actions[kind.index()] += 1;
-        self.judge_issue(&action);
-        let takes = self.usual_time(kind, &action);
-        let mut work = Work {
-            token: 0,
-            hangs: false,
-            takes,
-            fails: None,
-            waits_for_pull: false,
-            broken_off: false,
-            done: false,
-        };
-        match self.trouble(kind) {
-            Some(Trouble::Hangs) => work.hangs = true,
-            Some(Trouble::Takes { ms }) => work.takes = ms * MS,
-            Some(Trouble::Fails {
-                reason,
-                retry_after_seconds,
-                half,
-            }) => {
-                let failure = Failure {
-                    reason,
-                    message: "as the history says".to_owned(),
-                    fault: Fault::Node,
-                    retry: true,
-                    retry_after: retry_after_seconds.map(Duration::from_secs),
-                };
-                work.fails = Some((failure, half));
-            }
-            None => {}
-        }
-        let life = self.life;
-        work.waits_for_pull = self.has_to_pull(&action);
-        if work.waits_for_pull {
-            let soon = self.chance("pull wanted").pick(&[0, MS, 20 * MS]);
-            let action = action.clone();
-            self.after(soon, Happening::PullWanted { life, action });
-        } else if !work.hangs {
-            work.token = self.effect_after(work.takes, &action);
-        }
-        if let Some(agent) = &mut self.agent {
-            agent.work.insert(action, work);
-        }
-    }
-
-    pub(super) fn effect_after(&mut self, nanos: u64, action: &Action) -> u64 {
-        // an executor answers with the number that it was given
-        let token = self.order + 1;
-        self.after(
-            nanos,
-            Happening::Effect {
-                life: self.life,
-                action: action.clone(),
-                token,
-            },
-        )
-    }
-
-    fn begin_pull(&mut self, action: Action) {
-        let Some(work) = self.agent.as_mut().and_then(|a| a.work.get_mut(&action)) else {
-            return;
-        };
-        work.waits_for_pull = false;
-        let (hangs, takes) = (work.hangs, work.takes);
-        if !hangs {
-            let token = self.effect_after(takes, &action);
-            self.set_token(&action, token);
-        }
-    }
-    fn break_off(&mut self, action: &Action) {
-        note!(self, "  broken off: {}", text_of(action));
-        let Some(work) = self.agent.as_mut().and_then(|a| a.work.get_mut(action)) else {
-            return;
-        };
-        work.broken_off = true;
-        if work.done {
-            return;
-        }
-        work.hangs = false;
-        let token = self.effect_after(MS, action);
-        self.set_token(action, token);
-    }
-    pub(super) fn set_token(&mut self, action: &Action, token: u64) {
-        if let Some(work) = self.agent.as_mut().and_then(|a| a.work.get_mut(action)) {
-            work.token = token;
-        }
-    }
-
-    fn trouble(&mut self, kind: Kind) -> Option<Trouble> {
-        let trouble = self
-            .troubles
-            .iter_mut()
-            .rev()
-            .find(|trouble| trouble.kind == kind && trouble.left > 0)?;
-        trouble.left -= 1;
-        Some(trouble.what)
-    }
-
-    fn usual_time(&mut self, kind: Kind, action: &Action) -> u64 {
-        let pulls = self.has_to_pull(action);
-        let slow = self.history.weather.action_slow;
-        if self.is_bad_weather(slow, "slow") {
-            return self.chance(action).pick(&[300, 2_000, 8_000, 20_000]) * MS;
-        }
-        let mut chance: Chance = self.chance(action);
-        match kind {
-            Kind::EnsureImage if pulls => chance.pick(&[50, 500, 3_000, 20_000]) * MS,
-            Kind::EnsureImage | Kind::Stop | Kind::Kill => chance.below(300_000),
-            Kind::Prepare(_) | Kind::Forget => chance.below(3 * MS),
-            Kind::Start | Kind::Remove => MS + chance.below(8) * MS,
-            Kind::Undo(_) => chance.below(30) * MS,
-        }
-    }
-
-    /// Which armed crash has come, if one has.
-    pub(super) fn falls_due(&mut self, kind: Kind, moment: Moment) -> Option<usize> {
-        let point = CrashPoint { kind, moment };
-        let index = self.armed.iter().position(|armed| armed.point == point)?;
-        let armed = &mut self.armed[index];
-        if armed.skip > 0 {
-            armed.skip -= 1;
-            return None;
-        }
-        Some(index)
-    }
-    fn dies_of(&mut self, index: usize) {
-        let armed = self.armed.remove(index);
-        self.figures.crashed_at[armed.point.index()] += 1;
-        note!(self, "at {:?} {:?}:", armed.point.kind, armed.point.moment);
-        self.agent_dies(armed.down_ms);
-    }
-    /// Whether the agent dies here; if so, it is dead now.
-    pub(super) fn dies_at(&mut self, kind: Kind, moment: Moment) -> bool {
-        let armed = self.falls_due(kind, moment);
-        if let Some(index) = armed {
-            self.dies_of(index);
-        }
-        armed.is_some()
-    }
-
     /// `kill -9`. What executors had in work was done, half done or not begun.
     pub(super) fn agent_dies(&mut self, down_ms: u64) {
         let Some(agent) = self.agent.take() else {
@@ -621,39 +476,10 @@ fn reread(record: &PodRecord) -> PodRecord {
     serde_json::from_slice(&text).unwrap_or_else(|error| panic!("a record cannot be read: {error}"))
 }
 
-/// What an action is about, the same for each try.
-pub(super) fn without_try(action: &Action) -> Action {
-    let mut what = action.clone();
-    match &mut what {
-        Action::EnsureImage { try_number, .. } => *try_number = 0,
-        Action::Start { image_id, .. } => image_id.clear(),
-        _ => {}
-    }
-    what
-}
-
 fn word(state: &pod_model::ObservedState) -> &'static str {
     match state {
         pod_model::ObservedState::Created => "made",
         pod_model::ObservedState::Running { .. } => "runs",
         pod_model::ObservedState::Exited(_) => "ended",
-    }
-}
-
-/// `Start web-1/app.0`.
-pub(super) fn text_of(action: &Action) -> String {
-    match action {
-        Action::Prepare { pod, part } => format!("Prepare {pod} {part:?}"),
-        Action::EnsureImage {
-            pod,
-            container,
-            try_number,
-        } => format!("EnsureImage {pod}/{container} try {try_number}"),
-        Action::Start { container, .. } => format!("Start {container}"),
-        Action::Stop { container } => format!("Stop {container}"),
-        Action::Kill { container } => format!("Kill {container}"),
-        Action::Remove { container } => format!("Remove {container}"),
-        Action::Undo { pod, part } => format!("Undo {pod} {part:?}"),
-        Action::Forget { pod } => format!("Forget {pod}"),
     }
 }

@@ -87,7 +87,7 @@ impl World<'_> {
 
     /// A part of it is done, and nobody answers.
     pub(super) fn leave_half(&mut self, action: &Action) {
-        note!(self, "half done: {}", super::agent::text_of(action));
+        note!(self, "half done: {}", super::issuing::text_of(action));
         let _ = self.carry_out(action, true);
     }
 

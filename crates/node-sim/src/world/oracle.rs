@@ -68,7 +68,7 @@ impl World<'_> {
             .and_then(|agent| {
                 agent
                     .failed
-                    .get(&super::agent::without_try(action))
+                    .get(&super::issuing::without_try(action))
                     .copied()
             });
         if let Some(failed) = failed.filter(|failed| now < failed.again_from) {
@@ -211,7 +211,7 @@ impl World<'_> {
         let starts = self.agent.as_ref().and_then(|agent| {
             let mut work = agent.work.keys();
             work.find(|a| matches!(a, Action::Start { container, .. } if container.pod == *uid))
-                .map(super::agent::text_of)
+                .map(super::issuing::text_of)
         });
         if let Some(text) = lives.or(starts) {
             self.find("nothing is undone under a process", || {

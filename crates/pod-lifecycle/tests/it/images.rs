@@ -279,3 +279,28 @@ fn a_wish_to_pull_that_comes_after_the_answer_holds_no_turn() {
     world.desire(&other);
     assert_eq!(world.line(&other), "Running app=Running");
 }
+
+#[test]
+fn an_image_that_somebody_brings_is_seen_at_once() {
+    let mut world = World::default();
+    world
+        .machine
+        .script
+        .always_fail(FailureReason::ErrImageNeverPull, "", is_image);
+    let never = pod("never").container("app").pull("Never").build();
+    let always = pod("always").container("app").pull("Always").build();
+    world.desire(&never);
+    world.desire(&always);
+    world.run_secs(1);
+    world.machine.script = Default::default();
+    world
+        .machine
+        .images
+        .insert("registry.test/app:1".to_owned());
+    world.input(pod_lifecycle::Input::ImagesCame);
+    assert_eq!(world.line(&never), "Running app=Running");
+    // only its registry knows what it wants
+    assert_eq!(world.line(&always), "Pending app=ErrImageNeverPull");
+    world.run_secs(60);
+    assert_eq!(world.line(&always), "Running app=Running");
+}

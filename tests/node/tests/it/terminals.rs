@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// The text of a container's log file, stream by stream and line by line, as it lies on disk.
 fn raw_log(node: &Node, name: &str) -> Vec<String> {
@@ -258,21 +259,31 @@ fn with_web() -> Node {
 fn a_window_that_changes_its_size_is_told_to_the_program() {
     let node = with_web();
     let script = "stty size; trap 'echo now $(stty size)' WINCH; echo ready; \
-                  while :; do read line && exit 3; done";
+                  while :; do read line && [ $line = end ] && exit 3; echo is $(stty size); done";
     let mut desk = Desk::exec(&node, script);
     desk.wait_for("ready");
     assert!(desk.seen().starts_with("33 77\r\n"), "{:?}", desk.seen());
+    // it is asked too: a shell that is just about to read hears of no signal before the next line
+    let is_now = |desk: &Desk, rows: u16, columns: u16| {
+        wait_until(&format!("{rows} {columns}"), seconds(20), || {
+            std::thread::sleep(Duration::from_millis(50));
+            desk.types(b"size\r");
+            desk.seen().contains(&format!("is {rows} {columns}\r\n"))
+        });
+    };
     for (rows, columns) in [(50, 120), (10, 200), (24, 80)] {
         tcsetwinsize(&desk.controller, size(rows, columns)).unwrap();
-        desk.wait_for(&format!("now {rows} {columns}\r\n"));
+        is_now(&desk, rows, columns);
+        let told = format!("now {rows} {columns}\r\n");
+        assert!(desk.seen().contains(&told), "{:?}", desk.seen());
     }
     // the last of a storm is the one that counts
     for columns in 100..160 {
         tcsetwinsize(&desk.controller, size(40, columns)).unwrap();
     }
-    desk.wait_for("now 40 159\r\n");
+    is_now(&desk, 40, 159);
     assert_eq!(tcgetwinsize(&desk.user).unwrap().ws_col, 159);
-    desk.types(b"\r");
+    desk.types(b"end\r");
     assert_eq!(desk.code(), Some(3), "{:?}", desk.seen());
 }
 
