@@ -87,7 +87,9 @@ fn carry_out(verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Demo(arguments) => demo::demo(&arguments),
         Verb::Test { vm: false, filter } => test::test(filter.as_deref()),
-        Verb::Test { vm: true, filter } => vm::test(filter.as_deref()),
+        Verb::Test { vm: true, filter } => {
+            vm::test(&filter.map_or(vm::What::Everything, vm::What::Matching))
+        }
         Verb::Ci => ci::ci(),
         Verb::Bench { json, only } => bench::bench(json.as_deref(), &only),
         Verb::Sim(arguments) => sim::sim(&arguments),

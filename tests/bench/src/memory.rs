@@ -165,7 +165,7 @@ fn idle_cpu(bed: &Bed, time: Duration) -> anyhow::Result<f64> {
 }
 
 /// CPU time of a process, its ended threads included, from the scheduler: ticks are too coarse for a figure this small.
-fn cpu_time(pid: i32) -> anyhow::Result<Duration> {
+pub(crate) fn cpu_time(pid: i32) -> anyhow::Result<Duration> {
     let clock = clock_getcpuclockid(Pid::from_raw(pid)).context("the CPU clock of a process")?;
     Ok(clock.now().context("read a CPU clock")?.into())
 }

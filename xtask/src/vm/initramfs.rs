@@ -1,7 +1,7 @@
 //! The machine's whole system as one cpio archive ("newc", Documentation/driver-api/early-userspace/buffer-format.rst).
 
-use super::Kernel;
 use super::programs::{Suite, libraries};
+use super::{Kernel, What};
 use crate::run::{find_program, output, program, root, target};
 use anyhow::{Context, bail};
 use std::collections::BTreeSet;
@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 
 /// Programs of the host that the suites run.
 const TOOLS: &[&str] = &["ip", "nft", "docker-registry", "prometheus", "promtool"];
+
+/// Modules of tests/node that meet the cgroup tree or leave things in the kernel.
+const NODE_ESSENCE: &[&str] = &["pod_life::", "leaks::", "defaults::", "security_context::"];
 
 /// Modules that the suites or the node make the kernel load; what they need comes along.
 const MODULE_DIRECTORIES: &[&str] = &[
@@ -34,7 +37,7 @@ pub(super) fn write(
     file: &Path,
     kernel: &Kernel,
     suites: &[Suite],
-    filter: Option<&str>,
+    what: &What,
 ) -> anyhow::Result<()> {
     let tree = target().join("vm/tree");
     if tree.exists() {
@@ -48,7 +51,7 @@ pub(super) fn write(
     place_programs(&tree, suites)?;
     place_modules(&tree, kernel)?;
     place_samples(&tree)?;
-    place_texts(&tree, suites, filter)?;
+    place_texts(&tree, suites, what)?;
     let mut out = BufWriter::new(fs::File::create(file)?);
     let mut number = 0;
     archive(&tree, &tree, &mut out, &mut number)?;
@@ -73,7 +76,14 @@ fn place_programs(tree: &Path, suites: &[Suite]) -> anyhow::Result<()> {
         }
     }
     symlink("/bin/busybox", tree.join("sbin/modprobe"))?;
-    let mut programs = vec![(target().join("debug/coracle"), tree.join("bin/coracle"))];
+    let mut programs: Vec<_> = ["coracle", "keeper-alone"]
+        .map(|name| {
+            (
+                target().join("debug").join(name),
+                tree.join("bin").join(name),
+            )
+        })
+        .into();
     for name in TOOLS {
         let file = find_program(name).with_context(|| format!("{name} is not installed"))?;
         let there = tree.join("bin").join(name);
@@ -143,18 +153,23 @@ fn copy_tree(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn place_texts(tree: &Path, suites: &[Suite], filter: Option<&str>) -> anyhow::Result<()> {
+fn place_texts(tree: &Path, suites: &[Suite], what: &What) -> anyhow::Result<()> {
     let names: Vec<_> = suites.iter().map(|suite| suite.name.as_str()).collect();
-    if filter.is_some_and(|text| {
-        !text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"_:-".contains(&b))
-    }) {
-        bail!("a filter for the machine is made of letters, digits, '_', '-' and ':'");
-    }
+    let (all, of_node) = match what {
+        What::Everything => ("", String::new()),
+        What::Matching(text) => {
+            let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"_:-".contains(&b);
+            if !text.bytes().all(is_plain) {
+                bail!("a filter for the machine is made of letters, digits, '_', '-' and ':'");
+            }
+            (text.as_str(), text.clone())
+        }
+        What::Essence => ("", NODE_ESSENCE.join(" ")),
+    };
     let suite = include_str!("suite.sh")
         .replace("@SUITES@", &names.join(" "))
-        .replace("@FILTER@", filter.unwrap_or_default());
+        .replace("@FILTER@", all)
+        .replace("@NODE_FILTER@", &of_node);
     for (path, text, mode) in [
         ("init", include_str!("init.sh"), 0o755),
         ("sbin/suite", suite.as_str(), 0o755),

@@ -76,7 +76,11 @@ impl Node {
         for cgroup in &cgroups {
             fs::create_dir(cgroup).expect("a cgroup");
         }
-        let binary = PathBuf::from(env!("CARGO_BIN_EXE_keeper-alone"));
+        // on another machine than the one that built it, it lies elsewhere
+        let binary = std::env::var_os("CORACLE_KEEPER_ALONE").map_or_else(
+            || PathBuf::from(env!("CARGO_BIN_EXE_keeper-alone")),
+            PathBuf::from,
+        );
         let node = Self {
             directory,
             keeper: None,

@@ -231,14 +231,8 @@ fn who_takes_more_of_the_disk_than_he_may_is_evicted() {
         assert_eq!(pod.reason(), "Evicted", "{name}");
         assert_eq!(pod.value["status"]["message"], message, "{name}");
         assert_eq!(pod.condition("DisruptionTarget"), None);
-        assert!(
-            !node
-                .root()
-                .join("pods")
-                .join(pod.uid())
-                .join("volumes")
-                .exists()
-        );
+        let volumes = node.root().join("pods").join(pod.uid()).join("volumes");
+        wait_until("its files to be gone", seconds(10), || !volumes.exists());
         let events = node.say(&["get", "events"]);
         let event = events
             .lines()
