@@ -160,10 +160,14 @@ fn a_container_that_ended_without_a_keeper_is_reported_with_its_code_and_its_las
         &[
             "/bin/sh",
             "-c",
-            "trap 'echo last words; exit 33' TERM; while :; do sleep 0.01; done",
+            "trap 'echo last words; exit 33' TERM; echo ready; while :; do sleep 0.01; done",
         ],
     );
     let held = Held::launch(&node, &mut connection, description);
+    // before its trap is set, the first process of a PID namespace hears no TERM
+    eventually("its trap is set", || {
+        (text_of(&held.files.log) == "ready\n").then_some(())
+    });
     node.kill_keeper();
     held.signal(15);
     eventually("it ends", || {
@@ -196,7 +200,7 @@ fn a_container_that_ended_without_a_keeper_is_reported_with_its_code_and_its_las
             vec![],
         )
         .expect("an answer");
-    assert_eq!(text_of(&held.files.log), "last words\n");
+    assert_eq!(text_of(&held.files.log), "ready\nlast words\n");
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn a_session_runs_in_the_container_and_its_code_is_told() {
         &mut connection,
         node.plain("main", &["/bin/sh", "-c", "touch /here; sleep 1000"]),
     );
-    let script = "ls /here; hostname; test $$ -gt 1 && echo pid; cat /proc/1/cmdline | tr '\\0' ' '; echo; ls /proc/self/fd; \
+    let script = "until [ -e /here ]; do sleep 0.01; done; ls /here; hostname; test $$ -gt 1 && echo pid; cat /proc/1/cmdline | tr '\\0' ' '; echo; ls /proc/self/fd; \
                   cat /proc/self/oom_score_adj; grep CapInh /proc/self/status; exit 23";
     let (answer, mut output) = exec(
         &mut connection,
