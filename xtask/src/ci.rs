@@ -2,11 +2,11 @@
 //!
 //! One profile (`dev`) serves clippy, tests and documentation, so every dependency is compiled once and checked once.
 //!
-//! The last step runs suites that meet the kernel once more, on cgroup v2 in a small machine; it uses what the step before it built.
-//! Of tests/node it takes a part: `cargo xtask test --vm` takes all, and twice as long as the rest of ci.
+//! The same suites on cgroup v2 (`cargo xtask test --vm`, or a part of them with `--essence`) are not among the steps: emulated, they take
+//! up to twenty minutes on a busy machine.
 
 use crate::run::{cargo, run};
-use crate::{test, tidy, vm};
+use crate::{test, tidy};
 use std::time::{Duration, Instant};
 
 pub(crate) fn ci() -> anyhow::Result<()> {
@@ -47,6 +47,5 @@ fn steps(times: &mut Vec<(&'static str, Duration)>) -> anyhow::Result<()> {
             ])
             .env("RUSTDOCFLAGS", "-D warnings"))
     })?;
-    step("tests", &|| test::test(None))?;
-    step("machine", &|| vm::test(&vm::What::Essence))
+    step("tests", &|| test::test(None))
 }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `demo` | builds the release binary and the demo image, then runs a node on `manifests/` in the foreground |
 //! | `test` | installs what the tests need, then passes them; `--vm` runs the node's suites on cgroup v2 in a small machine |
-//! | `ci` | format, lints, tidy, tests, docs and the machine, each step timed |
+//! | `ci` | format, lints, tidy, docs and tests, each step timed |
 //! | `bench` | the figures of the design, with target and verdict |
 //! | `sim` | seeded histories of a node in virtual time; `--seed N --trace` replays one, `--mutants` shows that defects are found |
 //! | `tidy` | arrows between crates, dependency policy, file lengths, forbidden words, links |
@@ -48,6 +48,9 @@ enum Verb {
         /// Run the node's suites on a kernel with cgroup v2, in a small machine under qemu, instead
         #[arg(long)]
         vm: bool,
+        /// In the machine, only what meets the cgroup tree
+        #[arg(long, requires = "vm", conflicts_with = "filter")]
+        essence: bool,
         /// Only tests whose name contains this
         filter: Option<String>,
     },
@@ -86,8 +89,11 @@ fn main() -> ExitCode {
 fn carry_out(verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Demo(arguments) => demo::demo(&arguments),
-        Verb::Test { vm: false, filter } => test::test(filter.as_deref()),
-        Verb::Test { vm: true, filter } => {
+        Verb::Test {
+            vm: false, filter, ..
+        } => test::test(filter.as_deref()),
+        Verb::Test { essence: true, .. } => vm::test(&vm::What::Essence),
+        Verb::Test { filter, .. } => {
             vm::test(&filter.map_or(vm::What::Everything, vm::What::Matching))
         }
         Verb::Ci => ci::ci(),
