@@ -15,8 +15,8 @@ use std::time::Duration;
 
 /// Told of everything that is worth a number. Called from the loop: counts and returns.
 pub trait Account: Send + 'static {
-    /// An action was answered.
-    fn answered(&self, fact: &Fact, took: Duration);
+    /// An action was answered; `role` is that of the container that it starts, if it starts one.
+    fn answered(&self, fact: &Fact, role: Option<ContainerRole>, took: Duration);
     /// The first action of a new pod went out.
     fn began(&self, since_seen: Duration);
     /// A piece of work is done; `operation` is `create`, `sync` or `kill`.
@@ -33,7 +33,7 @@ pub trait Account: Send + 'static {
 pub struct NoAccount;
 
 impl Account for NoAccount {
-    fn answered(&self, _: &Fact, _: Duration) {}
+    fn answered(&self, _: &Fact, _: Option<ContainerRole>, _: Duration) {}
     fn began(&self, _: Duration) {}
     fn worked(&self, _: &'static str, _: Duration) {}
     fn runs(&self, _: Duration, _: Duration) {}

@@ -271,22 +271,23 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
             tracing::warn!(pod.uid = %uid, container, operation = fact.key.operation(), reason = %failure.reason, "{}", failure.message);
         }
         if let Some((_, since)) = self.running.remove(&fact.key) {
-            self.account.answered(&fact, fact.at.mono.since(since.mono));
-            let is_init = match &fact.key {
-                Action::Start { container, .. } => {
-                    self.role(uid, &container.name) == Some(ContainerRole::Init)
-                }
-                _ => false,
+            let role = match &fact.key {
+                Action::Start { container, .. } => self.role(uid, &container.name),
+                _ => None,
             };
-            if let Some((operation, took)) = self.books.answered(&fact, is_init) {
+            self.account
+                .answered(&fact, role, fact.at.mono.since(since.mono));
+            if let Some((operation, took)) = self
+                .books
+                .answered(&fact, role == Some(ContainerRole::Init))
+            {
                 self.account.worked(operation, took);
             }
-        }
-        if let (Action::Start { container, .. }, Err(failure)) = (&fact.key, &fact.outcome)
-            && failure.reason == FailureReason::RunContainerError
-            && let Some(role) = self.role(uid, &container.name)
-        {
-            self.account.ended(role, 128, EndReason::StartError);
+            if let (Some(role), Err(failure)) = (role, &fact.outcome)
+                && failure.reason == FailureReason::RunContainerError
+            {
+                self.account.ended(role, 128, EndReason::StartError);
+            }
         }
         self.core.handle(Input::Fact(fact), now);
     }

@@ -2,15 +2,12 @@
 
 use pod_lifecycle::EndReason;
 use pod_model::{Action, ContainerRole, Fact, Outcome, SandboxPart};
-use pod_worker::{Account, Board};
+use pod_worker::Account;
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::{ContainerKind, NodeMetrics};
 
-pub(super) struct Accountant {
-    pub(super) metrics: Arc<NodeMetrics>,
-    pub(super) board: Board,
-}
+pub(super) struct Accountant(pub(super) Arc<NodeMetrics>);
 
 fn kind(role: Option<ContainerRole>) -> ContainerKind {
     match role {
@@ -20,8 +17,8 @@ fn kind(role: Option<ContainerRole>) -> ContainerKind {
 }
 
 impl Account for Accountant {
-    fn answered(&self, fact: &Fact, took: Duration) {
-        let metrics = &self.metrics;
+    fn answered(&self, fact: &Fact, role: Option<ContainerRole>, took: Duration) {
+        let metrics = &self.0;
         let failed = fact.outcome.as_ref().err();
         metrics.observe_operation(fact.key.operation(), took, failed.is_some());
         match (&fact.key, &fact.outcome) {
@@ -37,12 +34,7 @@ impl Account for Accountant {
                 },
                 _,
             ) => metrics.observe_cgroup("destroy", took),
-            (Action::Start { container, .. }, _) => {
-                let view = self.board.pod(&container.pod);
-                let role = view
-                    .as_ref()
-                    .and_then(|view| view.pod.container(&container.name))
-                    .map(|(role, _)| role);
+            (Action::Start { .. }, _) => {
                 let reason = failed.map(|failure| failure.reason.as_str());
                 metrics.observe_container_start(kind(role), reason);
             }
@@ -53,20 +45,19 @@ impl Account for Accountant {
         }
     }
     fn began(&self, since_seen: Duration) {
-        self.metrics.observe_pod_worker_start(since_seen);
+        self.0.observe_pod_worker_start(since_seen);
     }
     fn worked(&self, operation: &'static str, took: Duration) {
-        self.metrics.observe_pod_work(operation, took);
+        self.0.observe_pod_work(operation, took);
     }
     fn runs(&self, since_seen: Duration, pulls_and_init: Duration) {
-        self.metrics.observe_pod_running(since_seen, pulls_and_init);
+        self.0.observe_pod_running(since_seen, pulls_and_init);
     }
     fn ended(&self, role: ContainerRole, code: i32, reason: EndReason) {
         let kind = kind(Some(role));
-        self.metrics
-            .observe_container_end(kind, code, reason.as_str());
+        self.0.observe_container_end(kind, code, reason.as_str());
     }
     fn came_back(&self) {
-        self.metrics.observe_restarted_pod();
+        self.0.observe_restarted_pod();
     }
 }

@@ -94,10 +94,7 @@ async fn live(config: &NodeConfig) -> Result<Ended> {
     let metrics = Arc::new(NodeMetrics::new());
 
     let (look, mut look_due) = tokio::sync::mpsc::unbounded_channel();
-    let account = Box::new(Accountant {
-        metrics: Arc::clone(&metrics),
-        board: parts.board.clone(),
-    });
+    let account = Box::new(Accountant(Arc::clone(&metrics)));
     let worker = Worker::new(
         core,
         Arc::new(NodeExecutor(Arc::clone(&parts))),

@@ -1,7 +1,7 @@
 //! Images: pulled from a real registry, loaded from files, listed, removed.
 
 use node_tests::image::{self, Packing};
-use node_tests::manifest::BUSYBOX;
+use node_tests::manifest::{BUSYBOX, idle};
 use node_tests::registry::Registry;
 use node_tests::{Image, Layer, Node, archive, pod, seconds};
 use serde_json::{Value, json};
@@ -286,7 +286,7 @@ fn images_are_pulled_listed_and_removed_by_hand() {
 #[test]
 fn an_image_in_use_is_not_removed() {
     let node = Node::start();
-    node.apply(&pod("user").container(node_tests::manifest::idle("main")));
+    node.apply(&pod("user").container(idle("main")));
     node.wait_ready("user");
     let said = node.refuses(&["rmi", BUSYBOX]);
     assert!(
@@ -385,4 +385,30 @@ fn images_survive_a_restart_of_the_agent() {
     node.restart_agent();
     assert_eq!(node.json(&["images", "-o", "json"]), before);
     assert_eq!(run(&node, "after", BUSYBOX, "echo ok", "Never"), "ok\n");
+}
+
+/// When the node first says `what` in the pod's timeline.
+fn told_at(node: &Node, pod: &str, what: &str) -> Option<jiff::Timestamp> {
+    let told = node.json(&["explain", pod, "-o", "json"]);
+    let steps = told["steps"].as_array()?;
+    let step = steps.iter().find(|step| step["what"] == what)?;
+    step["at"].as_str()?.parse().ok()
+}
+
+#[test]
+fn a_pod_that_waits_for_an_image_sees_it_as_soon_as_somebody_loads_it() {
+    let node = Node::start();
+    let mut container = idle("main");
+    container["image"] = json!("localhost/brought:1");
+    container["imagePullPolicy"] = json!("Never");
+    node.apply(&pod("waits").container(container));
+    node.wait_pod("waits", "waiting for its image", |pod| {
+        pod.value.to_string().contains("ErrImageNeverPull")
+    });
+    node.load("localhost/brought:1", &Image::busybox());
+    node.wait_ready("waits");
+    let refused = told_at(&node, "waits", "ErrImageNeverPull").expect("the refusal");
+    let found = told_at(&node, "waits", "Pulled").expect("the image");
+    // by itself it looks again after ten
+    assert!(found.duration_since(refused).as_secs() < 10);
 }
