@@ -179,6 +179,8 @@ fn trouble(chance: &mut Chance, kind: Kind) -> Trouble {
             FailureReason::CreateContainerError,
             FailureReason::RunContainerError,
         ],
+        Kind::PostStart => &[FailureReason::FailedPostStartHook],
+        Kind::PreStop => &[FailureReason::FailedPreStopHook],
         _ => &[FailureReason::FailedKillPod],
     };
     match chance.below(4) {

@@ -26,6 +26,7 @@ pub(crate) const MOST_REMAINS: usize = 4;
 /// Whether a container that ended with `code` is started again.
 pub(crate) fn restarts(role: ContainerRole, policy: RestartPolicy, code: i32) -> bool {
     match (role, policy) {
+        (ContainerRole::Sidecar, _) => true,
         (_, RestartPolicy::Never) | (ContainerRole::Init, _) if code == 0 => false,
         (_, RestartPolicy::Never) => false,
         (_, RestartPolicy::OnFailure) => code != 0,

@@ -36,6 +36,7 @@ impl Scene<'_> {
             (Action::Start { container, .. }, Err(failure)) => {
                 self.not_started(container, failure, fact.at)
             }
+            (Action::PostStart { .. } | Action::PreStop { .. }, _) => {}
             (Action::Stop { container }, outcome) => {
                 self.stop_answered(container, outcome.as_ref().err())
             }

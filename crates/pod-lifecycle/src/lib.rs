@@ -43,6 +43,7 @@
 //! | `sandbox` | making and undoing the sandbox |
 //! | `images` | having the image, backing off from a registry |
 //! | `containers` | init order, restart policy, crash back-off |
+//! | `probes` | what is probed, and what it means |
 //! | `adoption` | containers whose start was not written down |
 //! | `restore` | what a record becomes after a restart or a reboot |
 //! | `termination` | stop, kill, clean up, forget |
@@ -63,6 +64,7 @@ mod go_text;
 mod images;
 mod input;
 mod node;
+mod probes;
 mod record;
 mod restore;
 mod sandbox;
@@ -81,6 +83,7 @@ pub use container::{
 pub use ending::{EndReason, Ending};
 pub use input::{Input, StatusUpdate};
 pub use node::{Decide, NodeCore};
+pub use probes::targets;
 pub use record::{
     Condition, Conditions, PartState, Phase, PodRecord, Sandbox, Stage, Terminating, WhyTerminating,
 };

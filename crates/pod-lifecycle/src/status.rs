@@ -180,7 +180,7 @@ fn container_status(
         restart_count: made.map_or(0, |made| i32::try_from(made.attempt.0).unwrap_or(i32::MAX)),
         ready: match role {
             ContainerRole::Init => has_succeeded,
-            ContainerRole::Main => is_running,
+            ContainerRole::Main | ContainerRole::Sidecar => is_running,
         },
         started: Some(is_running),
         state: Some(state(view.state, initial, &id, longest)),

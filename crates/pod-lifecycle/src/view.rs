@@ -94,7 +94,7 @@ fn mark_lost(
     let count = match role {
         ContainerRole::Main if has_initialized(record, pod) => views.len(),
         ContainerRole::Main => 0,
-        ContainerRole::Init => views
+        ContainerRole::Init | ContainerRole::Sidecar => views
             .iter()
             .rposition(|(_, view)| view.state.is_started() || view.last.is_some())
             .map_or(1, |i| i + 1),

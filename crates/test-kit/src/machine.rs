@@ -175,6 +175,7 @@ impl Machine {
                 );
                 Ok(self.start(container, now))
             }
+            Action::PostStart { .. } | Action::PreStop { .. } => Ok(Outcome::Done),
             Action::Stop { container } => {
                 if let Some(process) = self.processes.get_mut(container)
                     && let Some((takes, code)) = process.program.on_stop

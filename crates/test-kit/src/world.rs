@@ -325,6 +325,8 @@ fn text_of(action: &Action) -> String {
         Action::Prepare { part, .. } => format!("Prepare {part:?}"),
         Action::EnsureImage { container, .. } => format!("EnsureImage {container}"),
         Action::Start { container, .. } => format!("Start {}", container.dir_name()),
+        Action::PostStart { container } => format!("PostStart {}", container.dir_name()),
+        Action::PreStop { container } => format!("PreStop {}", container.dir_name()),
         Action::Stop { container } => format!("Stop {}", container.dir_name()),
         Action::Kill { container } => format!("Kill {}", container.dir_name()),
         Action::Remove { container } => format!("Remove {}", container.dir_name()),

@@ -110,6 +110,7 @@ impl World<'_> {
                 container,
                 image_id,
             } => self.start(container, image_id, half),
+            Action::PostStart { .. } | Action::PreStop { .. } => Ok(Outcome::Done),
             Action::Stop { container } => {
                 self.stop(container);
                 Ok(Outcome::Done)

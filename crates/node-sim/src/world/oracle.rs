@@ -53,7 +53,11 @@ impl World<'_> {
                 self.judge_end("stopped", container);
             }
             Action::Kill { container } => self.judge_kill(container),
-            Action::Remove { .. } | Action::Undo { .. } | Action::Forget { .. } => {}
+            Action::PostStart { .. }
+            | Action::PreStop { .. }
+            | Action::Remove { .. }
+            | Action::Undo { .. }
+            | Action::Forget { .. } => {}
         }
     }
 
