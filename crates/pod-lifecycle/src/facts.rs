@@ -1,7 +1,7 @@
 //! What answers, exits and listings teach the record.
 
 use crate::step::{Look, Scene};
-use crate::{ContainerState, Ending, Live};
+use crate::{ContainerState, Ending};
 use pod_model::{
     Action, ContainerKey, ExitSeen, Fact, Failure, ObservedContainer, ObservedState, Outcome,
 };
@@ -36,7 +36,12 @@ impl Scene<'_> {
             (Action::Start { container, .. }, Err(failure)) => {
                 self.not_started(container, failure, fact.at)
             }
-            (Action::PostStart { .. } | Action::PreStop { .. }, _) => {}
+            (Action::PostStart { container }, outcome) => {
+                self.post_start_answered(container, outcome.as_ref().err())
+            }
+            (Action::PreStop { container }, outcome) => {
+                self.pre_stop_answered(container, outcome.as_ref().err())
+            }
             (Action::Stop { container }, outcome) => {
                 self.stop_answered(container, outcome.as_ref().err())
             }
@@ -198,11 +203,9 @@ impl Scene<'_> {
             }
             ObservedState::Created => self.find_remains(key, false),
             ObservedState::Running { pid, started_at } => {
-                let live = Live {
-                    attempt: key.attempt,
-                    pid,
-                    started_at,
-                };
+                let mut live = self.newly_live(key, pid, started_at, self.now.mono);
+                // its start was written down, so it had no hook yet; of one that is not known, it may have been long ago
+                live.hooked |= !is_unsure;
                 match live_attempt {
                     Some(attempt) if attempt == key.attempt => {
                         if is_unsure {

@@ -2,16 +2,18 @@
 
 use crate::ending::bounded;
 use crate::step::Scene;
-use crate::{ContainerState, Retry, Stage, StopProgress, Terminating, WhyTerminating};
-use pod_model::{Action, ContainerKey, Failure, Reason};
+use crate::{ContainerState, Retry, Stage, StopProgress, StopStep, Terminating, WhyTerminating};
+use pod_model::{Action, ContainerKey, ContainerName, ContainerRole, Failure, MonoTime, Reason};
 use std::time::Duration;
 
 /// A kubelet's `minimumGracePeriodInSeconds`. Only an explicit zero is shorter.
-const LEAST_GRACE: Duration = Duration::from_secs(2);
+pub(crate) const LEAST_GRACE: Duration = Duration::from_secs(2);
 /// A kubelet's `immediateEvictionGracePeriodSeconds` is 1, and then the least grace counts.
 const EVICTION_GRACE: Duration = LEAST_GRACE;
-/// Reason of the event and of the status.
+/// Reasons of the event and of the status.
 pub(crate) const EVICTED: &str = "Evicted";
+pub(crate) const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
+const PAST_DEADLINE: &str = "Pod was active on the node longer than the specified deadline";
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// A kill was delivered, and the end has not been seen: look after it.
@@ -62,7 +64,31 @@ impl Scene<'_> {
         self.record.stage = self.terminating(WhyTerminating::Evicted, EVICTION_GRACE);
     }
 
-    fn spec_grace(&self) -> Duration {
+    /// A kubelet's `activeDeadlineHandler`: whether the pod has been active for too long, and fails now.
+    pub(crate) fn fail_past_deadline(&mut self) -> bool {
+        let seconds = self.pod.and_then(|pod| pod.spec().active_deadline_seconds);
+        let (Some(seconds), Some(start)) = (seconds, self.record.start_time) else {
+            return false;
+        };
+        let allowed = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        let now = self.now;
+        let passed = u64::try_from(now.wall.0.saturating_sub(start.0)).unwrap_or(0);
+        let (since, before) = *self
+            .record
+            .active
+            .get_or_insert((now.mono, Duration::from_nanos(passed)));
+        if !self.is_due(Some(since.plus(allowed.saturating_sub(before)))) {
+            return false;
+        }
+        self.say(Reason::normal(DEADLINE_EXCEEDED, PAST_DEADLINE));
+        self.record.evicted = Some(PAST_DEADLINE.to_owned());
+        self.record.past_deadline = true;
+        let grace = self.spec_grace();
+        self.record.stage = self.terminating(WhyTerminating::Evicted, grace);
+        true
+    }
+
+    pub(crate) fn spec_grace(&self) -> Duration {
         self.pod
             .map_or(Duration::ZERO, |pod| pod.grace_period().max(LEAST_GRACE))
     }
@@ -107,30 +133,33 @@ impl Scene<'_> {
             return;
         };
         let deadline = terminating.deadline;
-        let mut told = Vec::new();
+        let at_once = terminating.grace.is_zero();
+        let mut up = Vec::new();
         for container in &mut self.record.containers {
             match &mut container.state {
-                ContainerState::Up(live) => {
-                    let stop = StopProgress {
-                        deadline,
-                        told: false,
-                        retry: Retry::default(),
-                        killed: false,
-                    };
-                    container.state = ContainerState::Stopping {
-                        live: live.clone(),
-                        stop,
-                    };
-                    told.push(container.name.clone());
-                }
+                ContainerState::Up(_) => up.push(container.name.clone()),
                 ContainerState::Stopping { stop, .. } => {
-                    stop.deadline = stop.deadline.min(deadline)
+                    stop.deadline = stop.deadline.min(deadline);
+                    if at_once {
+                        stop.step = StopStep::Signal;
+                        stop.least = stop.least.min(deadline);
+                    }
                 }
                 _ => {}
             }
         }
-        for name in told {
-            self.say(Reason::normal("Killing", format!("Stopping container {name}")).of(&name));
+        for name in up {
+            let text = format!("Stopping container {name}");
+            let step = match self.pod.and_then(|pod| pod.container(&name)) {
+                _ if at_once => StopStep::Signal,
+                _ if self.has_pre_stop(&name) => StopStep::Hook,
+                Some((ContainerRole::Sidecar, _)) => StopStep::Turn,
+                _ => StopStep::Signal,
+            };
+            self.begin_stop(&name, text, deadline, step);
+        }
+        if at_once {
+            self.abandon(|action| matches!(action, Action::PreStop { .. }));
         }
         self.stop_containers();
         self.tend_remains();
@@ -140,12 +169,106 @@ impl Scene<'_> {
         }
     }
 
+    /// One container is ended, while the pod goes on. No time at all leaves no time for the hook.
+    pub(crate) fn stop_one(&mut self, name: &ContainerName, text: String, grace: Duration) {
+        let deadline = self.now.mono.plus(grace.max(LEAST_GRACE));
+        let step = if self.has_pre_stop(name) && !grace.is_zero() {
+            StopStep::Hook
+        } else {
+            StopStep::Signal
+        };
+        self.begin_stop(name, text, deadline, step);
+    }
+
+    fn begin_stop(
+        &mut self,
+        name: &ContainerName,
+        text: String,
+        deadline: MonoTime,
+        step: StopStep,
+    ) {
+        let Some(container) = self.record.container_mut(name) else {
+            return;
+        };
+        let ContainerState::Up(live) = &container.state else {
+            return;
+        };
+        container.state = ContainerState::Stopping {
+            live: live.clone(),
+            stop: StopProgress {
+                deadline,
+                least: MonoTime::default(),
+                step,
+                told: false,
+                retry: Retry::default(),
+                killed: false,
+            },
+        };
+        self.break_off_hooks(name);
+        self.say(Reason::normal("Killing", text).of(name));
+    }
+
+    /// Goes on with what comes before the stop signal. True when the signal's time has come.
+    fn is_signalled(&mut self, key: &ContainerKey) -> bool {
+        let now = self.now.mono;
+        loop {
+            let Some(stop) = self.stopping_mut(key) else {
+                return false;
+            };
+            let is_over = stop.deadline <= now;
+            let (step, deadline) = (stop.step, stop.deadline);
+            match step {
+                StopStep::Signal => return true,
+                StopStep::Hook if is_over => {
+                    stop.hook_is_over(now.plus(LEAST_GRACE));
+                    self.break_off_hooks(&key.name);
+                }
+                StopStep::Turn if is_over || self.has_turn(&key.name) => {
+                    if let Some(stop) = self.stopping_mut(key) {
+                        stop.step = StopStep::Signal;
+                        stop.least = now.plus(LEAST_GRACE);
+                    }
+                }
+                StopStep::Hook => {
+                    if self.looked {
+                        self.issue(Action::PreStop {
+                            container: key.clone(),
+                        });
+                    }
+                    return self.is_due(Some(deadline));
+                }
+                StopStep::Turn => return self.is_due(Some(deadline)),
+            }
+        }
+    }
+
+    /// Whether nothing lives that was started after this container. Init containers are nobody's to wait for; who is no sidecar waits
+    /// for nobody.
+    fn has_turn(&self, name: &ContainerName) -> bool {
+        let all: Vec<_> = self.pod.iter().flat_map(|pod| pod.containers()).collect();
+        let its = all.iter().find(|(_, other, _)| *other == name);
+        if its.is_none_or(|(role, _, _)| *role != ContainerRole::Sidecar) {
+            return true;
+        }
+        let mut after = all
+            .iter()
+            .skip_while(|(_, other, _)| *other != name)
+            .skip(1);
+        !after.any(|(role, other, _)| {
+            *role != ContainerRole::Init
+                && self
+                    .record
+                    .container(other)
+                    .is_some_and(|c| c.state.live_attempt().is_some())
+        })
+    }
+
     /// The next thing to do about each container that is stopping.
     pub(crate) fn stop_containers(&mut self) {
         let now = self.now.mono;
         for index in 0..self.record.containers.len() {
             let container = &self.record.containers[index];
-            let ContainerState::Stopping { live, stop } = &container.state else {
+            let ContainerState::Stopping { live, .. } = &container.state else {
                 continue;
             };
             let key = ContainerKey::new(
@@ -153,14 +276,20 @@ impl Scene<'_> {
                 container.name.clone(),
                 live.attempt,
             );
+            if !self.is_signalled(&key) {
+                continue;
+            }
+            let Some(stop) = self.stopping_mut(&key) else {
+                continue;
+            };
+            let (told, retry_at, killed, deadline) =
+                (stop.told, stop.retry.at, stop.killed, stop.kill_at());
             let (stop_key, kill_key) = (
                 Action::Stop {
                     container: key.clone(),
                 },
                 Action::Kill { container: key },
             );
-            let (told, retry_at, killed, deadline) =
-                (stop.told, stop.retry.at, stop.killed, stop.deadline);
             if deadline <= now {
                 // the first kill does not wait for a stop signal that failed
                 if !self.record.in_flight.contains(&kill_key) && (!killed || self.is_due(retry_at))
@@ -182,7 +311,7 @@ impl Scene<'_> {
         }
     }
 
-    fn stopping_mut(&mut self, key: &ContainerKey) -> Option<&mut StopProgress> {
+    pub(crate) fn stopping_mut(&mut self, key: &ContainerKey) -> Option<&mut StopProgress> {
         match &mut self.record.container_mut(&key.name)?.state {
             ContainerState::Stopping { live, stop } if live.attempt == key.attempt => Some(stop),
             _ => None,

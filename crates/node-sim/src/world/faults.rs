@@ -185,6 +185,10 @@ impl World<'_> {
         let is_first = !std::mem::replace(&mut life.deleted, true);
         let from = mono.plus(grace);
         life.kill_from = Some(life.kill_from.map_or(from, |at| at.min(from)));
+        if grace.is_zero() {
+            // who waited for a hook or for its turn is not told any more
+            life.deleted_to = None;
+        }
         if !is_first || !looked || grace.is_zero() {
             return;
         }

@@ -8,6 +8,10 @@ fn container(name: &str, init: bool, programs: Vec<Program>) -> ContainerPlan {
     ContainerPlan {
         name: name.to_owned(),
         init,
+        sidecar: false,
+        post_start: !init,
+        pre_stop: !init,
+        probes: Vec::new(),
         image: "registry.test/image:1".to_owned(),
         pull: "IfNotPresent".to_owned(),
         programs,
