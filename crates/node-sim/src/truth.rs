@@ -40,6 +40,8 @@ pub(crate) struct Attempt {
     pub(crate) fit: bool,
     /// A probe or its `postStart` was told to have failed: it is ended for that.
     pub(crate) failed: bool,
+    /// A probe was: it is started again by every policy but `Never`.
+    pub(crate) sick: bool,
     /// It was told to stop.
     pub(crate) told: bool,
     /// It has to be told to stop before it is killed: there is time for that.
@@ -73,6 +75,8 @@ pub(crate) struct Life {
     pub(crate) deleted: bool,
     /// What runs may be killed from then on.
     pub(crate) kill_from: Option<MonoTime>,
+    /// When it was to go it was ending by itself, and had its time from then on.
+    pub(crate) ends_itself: bool,
     /// The agent that was told that it is to go, and could stop it in time.
     pub(crate) deleted_to: Option<u32>,
     /// Its record was lost or is old: counts and times are not what they would have been.
@@ -226,7 +230,9 @@ impl Life {
         if attempt.boot != boot {
             return None;
         }
-        if !restarts(&plan.policy, container, end.code) {
+        let is_restarted =
+            restarts(&plan.policy, container, end.code) || (attempt.sick && plan.policy != "Never");
+        if !is_restarted {
             return Some(format!(
                 "attempt {before} ended with {}, and the policy is {}",
                 end.code, plan.policy
@@ -242,6 +248,22 @@ impl Life {
         let seems_to_have_run = now.since(attempt.started);
         let is_unsure = attempt.vanished && seems_to_have_run > FORGET_AFTER;
         let is_forgotten = ran > FORGET_AFTER || is_unsure;
+        if attempt.sick {
+            // a kubelet starts it before it has seen its end, and counts from the end before
+            let ends = truth.attempts.range(..before).rev();
+            let mut ends = ends.filter_map(|(_, a)| Some((a.boot, a.end?.at)));
+            let (of_boot, earlier) = ends.next()?;
+            let delay = truth.back_off.delay;
+            let from = if of_boot != boot {
+                // by another clock, long ago
+                MonoTime(0)
+            } else if end.at >= earlier.plus(delay) {
+                earlier
+            } else {
+                end.at
+            };
+            return truth.back_off.objection(from, false, now, first, longest);
+        }
         truth
             .back_off
             .objection(end.at, is_forgotten, now, first, longest)

@@ -199,6 +199,9 @@ pub struct ContainerRecord {
     pub endings: Vec<Ending>,
     /// In this sandbox, an init container has succeeded, or a sidecar has started: what follows it may start.
     pub succeeded: bool,
+    /// The attempt that a probe ended so that it is started again, however it then ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<Attempt>,
     pub crash: CrashBackOff,
     /// The back-off before the next attempt is over and counted.
     pub back_off_served: bool,
@@ -217,12 +220,18 @@ impl ContainerRecord {
             made: None,
             endings: Vec::new(),
             succeeded: false,
+            again: None,
             crash: CrashBackOff::default(),
             back_off_served: false,
             image: ImageProgress::default(),
             refused: Retry::default(),
             waiting: None,
         }
+    }
+    /// Its last attempt was ended by a probe, so that it is started again.
+    pub(crate) fn was_ended_to_restart(&self) -> bool {
+        let ended = self.last_ending().map(|ending| ending.attempt);
+        ended.is_some() && ended == self.again
     }
     pub fn last_ending(&self) -> Option<&Ending> {
         self.endings.first()

@@ -21,6 +21,21 @@ const LONGEST_REFUSED: Duration = Duration::from_secs(60);
 /// A container of which this many dead attempts could not be removed is not started again until one could.
 pub(crate) const MOST_REMAINS: usize = 4;
 
+/// What the crash back-off is counted from: the end of the container. What a probe ended, a kubelet starts again before it has seen that
+/// end, and counts from the one before; only if that makes it wait, it looks again and finds the new one.
+fn back_off_from(container: &ContainerRecord, fingerprint: u64) -> Option<MonoTime> {
+    let finished = container.last_ending()?.finished_mono;
+    if !container.was_ended_to_restart() {
+        return Some(finished);
+    }
+    let before = container.endings.get(1)?.finished_mono;
+    let waits = container
+        .crash
+        .until(before, fingerprint, finished)
+        .is_some();
+    Some(if waits { finished } else { before })
+}
+
 impl Scene<'_> {
     pub(crate) fn is_restarted(&self, container: &ContainerRecord) -> bool {
         self.pod
@@ -165,12 +180,9 @@ impl Scene<'_> {
         let fingerprint = self.fingerprint(name);
         let now = self.now.mono;
         let until = self.record.container(name).and_then(|container| {
-            let ending = container
-                .last_ending()
-                .filter(|_| !container.back_off_served)?;
-            container
-                .crash
-                .until(ending.finished_mono, fingerprint, now)
+            let from =
+                back_off_from(container, fingerprint).filter(|_| !container.back_off_served)?;
+            container.crash.until(from, fingerprint, now)
         });
         if until.is_none() {
             return true;
@@ -203,16 +215,13 @@ impl Scene<'_> {
         let Some(container) = self.record.container_mut(name) else {
             return;
         };
-        if let Some(finished) = container
-            .last_ending()
-            .map(|e| e.finished_mono)
-            .filter(|_| !container.back_off_served)
-        {
-            container
-                .crash
-                .advance(finished, fingerprint, settings, now);
-            container.back_off_served = true;
+        if container.back_off_served {
+            return;
         }
+        if let Some(from) = back_off_from(container, fingerprint) {
+            container.crash.advance(from, fingerprint, settings, now);
+        }
+        container.back_off_served = container.last_ending().is_some();
     }
 
     /// Of what a kubelet keys its back-off with: a change of the image or the resources begins anew.

@@ -48,7 +48,8 @@
 //! | `probes` | what is probed, and what it means |
 //! | `adoption` | containers whose start was not written down |
 //! | `restore` | what a record becomes after a restart or a reboot |
-//! | `termination` | stop, kill, clean up, forget |
+//! | `stopping` | the hook before it, stop, kill |
+//! | `termination` | why and when a pod ends, clean up, forget |
 //! | `view` | what a container looks like from outside; phase; conditions |
 //! | `status` | the `PodStatus` |
 //! | `dispatch` | limits over all pods |
@@ -75,6 +76,7 @@ mod sandbox;
 mod settings;
 mod status;
 mod step;
+mod stopping;
 mod termination;
 mod view;
 

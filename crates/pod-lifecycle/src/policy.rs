@@ -51,12 +51,14 @@ fn matches(rule: &ContainerRestartRule, code: i32) -> bool {
     })
 }
 
-/// Whether this container, having ended, is started again.
+/// Whether this container, having ended, is started again. A kubelet starts what a probe ended in the same breath, and does not look at
+/// its exit code.
 pub(crate) fn is_restarted(pod: &AdmittedPod, container: &ContainerRecord) -> bool {
     let Some((role, spec)) = pod.container(&container.name) else {
         return false;
     };
-    container
-        .last_ending()
-        .is_some_and(|ending| restarts(pod, role, spec, ending.code))
+    container.was_ended_to_restart()
+        || container
+            .last_ending()
+            .is_some_and(|ending| restarts(pod, role, spec, ending.code))
 }

@@ -129,6 +129,9 @@ impl Scene<'_> {
             .as_ref()
             .and_then(own_grace)
             .unwrap_or(pod.grace_period());
+        if restarts && let Some(container) = self.record.container_mut(name) {
+            container.again = container.state.live_attempt();
+        }
         self.stop_one(name, text, grace);
     }
 

@@ -1,6 +1,6 @@
 //! What a container looks like from outside: the one view that phase, conditions and status share.
 
-use crate::policy::{is_restarted, restarts};
+use crate::policy::is_restarted;
 use crate::step::Scene;
 use crate::{
     Condition, ContainerRecord, ContainerState, Ending, Live, Phase, PodRecord, Stage, Waiting,
@@ -176,10 +176,6 @@ pub(crate) fn phase(record: &PodRecord, pod: &AdmittedPod) -> Phase {
         // as a kubelet, which reports no end before nothing can run any more
         return if is_over { Phase::Failed } else { record.phase };
     }
-    let is_restarted = |name, code| {
-        pod.container(name)
-            .is_some_and(|(role, spec)| restarts(pod, role, spec, code))
-    };
     let (mut running, mut waiting) = (0, 0);
     let (mut pending_inits, mut pending_sidecars) = (0, 0);
     for (container, view) in views(record, pod, INITS) {
@@ -205,13 +201,13 @@ pub(crate) fn phase(record: &PodRecord, pod: &AdmittedPod) -> Phase {
             }
         };
         // the end of a sidecar says nothing about the pod
-        if !is_sidecar && code != 0 && !is_restarted(&container.name, code) {
+        if !is_sidecar && code != 0 && !is_restarted(pod, container) {
             return Phase::Failed;
         }
     }
     let (mut stopped, mut for_good, mut succeeded) = (0, 0, 0);
     for (container, view) in views(record, pod, MAINS) {
-        let code = match (view.state, view.last) {
+        match (view.state, view.last) {
             (State::Running(_), _) => {
                 running += 1;
                 continue;
@@ -222,12 +218,11 @@ pub(crate) fn phase(record: &PodRecord, pod: &AdmittedPod) -> Phase {
             }
             (State::Ended(ending), _) => {
                 succeeded += usize::from(ending.code == 0);
-                ending.code
             }
-            (State::Waiting(_), Some(ending)) => ending.code,
-        };
+            (State::Waiting(_), Some(_)) => {}
+        }
         stopped += 1;
-        for_good += usize::from(!is_restarted(&container.name, code));
+        for_good += usize::from(!is_restarted(pod, container));
     }
     // once the pod was initialized, a sidecar that is started again does not take that back
     let is_pending = pending_inits > 0 || (pending_sidecars > 0 && !has_initialized(record, pod));

@@ -404,6 +404,7 @@ impl World<'_> {
             (ProbeKind::Readiness, true) => attempt.fit = true,
             _ => {
                 attempt.failed = true;
+                attempt.sick = true;
                 self.truth.life(&key.pod).disturbed = true;
             }
         }

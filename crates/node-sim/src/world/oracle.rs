@@ -2,7 +2,6 @@
 
 use super::{World, note};
 use crate::history::{ContainerPlan, PodPlan};
-use crate::truth::Attempt;
 use pod_lifecycle::{ContainerState, EndReason, PodRecord, StatusUpdate};
 use pod_model::{Action, ContainerKey, ExitSeen, PodUid, ProbeKind};
 use std::time::Duration;
@@ -141,7 +140,7 @@ impl World<'_> {
             return;
         };
         let has_time = life.kill_from.is_some_and(|from| mono < from);
-        if life.tainted || !has_time {
+        if life.tainted || life.ends_itself || !has_time {
             return;
         }
         let Some(at) = plan
@@ -181,16 +180,18 @@ impl World<'_> {
         }
     }
 
-    /// A sidecar of which no main container lives: it is ended, whatever becomes of the pod.
+    /// A sidecar without a main container: it is ended, whatever becomes of the pod.
     fn is_left_sidecar(&self, key: &ContainerKey) -> bool {
-        let (Some(plan), Some(life)) = (self.pod_plan(&key.pod), self.truth.lives.get(&key.pod))
-        else {
+        let is_sidecar = self.plan_of(key).is_some_and(|c| c.sidecar);
+        is_sidecar && self.ends_itself(&key.pod)
+    }
+    /// No main container of the pod goes on.
+    pub(super) fn ends_itself(&self, uid: &PodUid) -> bool {
+        let (Some(plan), Some(life)) = (self.pod_plan(uid), self.truth.lives.get(uid)) else {
             return false;
         };
-        let mut containers = plan.containers.iter();
-        let is_sidecar = containers.any(|c| c.sidecar && c.name == key.name.as_str());
         let mut mains = plan.containers.iter().filter(|c| !c.init);
-        is_sidecar && !mains.any(|c| life.attempts(&c.name).any(Attempt::lives))
+        !mains.any(|c| life.attempts(&c.name).any(|a| a.lives() && !a.failed))
     }
 
     /// Only what is to go is ended.
@@ -219,7 +220,7 @@ impl World<'_> {
         };
         // what was being ended before its pod was, has had its time
         let has_failed = self.truth.known_attempt(key).is_some_and(|a| a.failed);
-        let was_ended_before = has_failed || self.is_left_sidecar(key);
+        let was_ended_before = has_failed || life.ends_itself;
         if !was_ended_before && life.kill_from.is_some_and(|from| mono < from) {
             let text = format!("{key} at {mono:?}, not before {:?}", life.kill_from);
             return self.find("grace is granted", || text);

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{PodCondition, PodReadinessGate, PodStatus};
 use pod_model::ProbeKind::{Liveness, Readiness, Startup};
-use pod_model::{AdmittedPod, ProbeFailed};
+use pod_model::{Action, AdmittedPod, ProbeFailed};
 use std::time::Duration;
 use test_kit::{Crash, Program, World, pod};
 
@@ -225,4 +225,49 @@ fn a_readiness_gate_keeps_a_pod_unready() {
         assert_eq!(ready.reason.as_deref(), reason);
         assert_eq!(ready.message.as_deref(), message);
     }
+}
+
+#[test]
+fn what_a_probe_ended_is_started_again_however_it_ended() {
+    let mut world = World::default();
+    world.machine.script.takes(Duration::from_secs(1), |a| {
+        matches!(a, Action::Start { .. } | Action::PostStart { .. })
+    });
+    let job = pod("job")
+        .container("app")
+        .probe(Liveness, None)
+        .post_start()
+        .on_failure()
+        .build();
+    world.desire(&job);
+    world.run_secs(2);
+    world.probed(&job, "app", 0, (Liveness, false));
+    for _ in 0..3 {
+        assert_eq!(world.status(&job).phase.as_deref(), Some("Running"));
+        world.run_secs(1);
+    }
+    assert_eq!(
+        world.line(&job),
+        "Running app=Running last=Completed:0 restarts=1"
+    );
+}
+
+#[test]
+fn what_a_probe_ended_waits_as_a_kubelet_makes_it_wait() {
+    let mut world = World::default();
+    let web = pod("web").container("app").probe(Liveness, None).build();
+    world.desire(&web);
+    // each attempt is ended when it has run for 30 s; the wait is counted from the end before until that is not long enough
+    let mut waits = Vec::new();
+    for attempt in 0..7 {
+        world.run_secs(30);
+        world.probed(&web, "app", attempt, (Liveness, false));
+        let mut waited = 0;
+        while !world.line(&web).contains("app=Running") {
+            world.run_secs(1);
+            waited += 1;
+        }
+        waits.push(waited);
+    }
+    assert_eq!(waits, [0, 0, 0, 0, 40, 80, 160]);
 }
