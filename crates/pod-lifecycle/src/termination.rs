@@ -132,6 +132,9 @@ impl Scene<'_> {
         };
         let deadline = terminating.deadline;
         let at_once = terminating.grace.is_zero();
+        // a pod that asks for no time has its least, and no hooks
+        let asks_for_none = self.pod.is_some_and(|pod| pod.grace_period().is_zero());
+        let has_time = !asks_for_none || terminating.grace > LEAST_GRACE;
         let mut up = Vec::new();
         for container in &mut self.record.containers {
             match &mut container.state {
@@ -150,7 +153,7 @@ impl Scene<'_> {
             let text = format!("Stopping container {name}");
             let step = match self.pod.and_then(|pod| pod.container(&name)) {
                 _ if at_once => StopStep::Signal,
-                _ if self.has_pre_stop(&name) => StopStep::Hook,
+                _ if has_time && self.has_pre_stop(&name) => StopStep::Hook,
                 Some((ContainerRole::Sidecar, _)) => StopStep::Turn,
                 _ => StopStep::Signal,
             };

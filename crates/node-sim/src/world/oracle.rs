@@ -155,7 +155,8 @@ impl World<'_> {
         let Some(attempt) = attempt.filter(|a| !a.failed) else {
             return;
         };
-        if container.pre_stop && !attempt.pre_stopped {
+        // a pod that asks for no time has no hooks
+        if container.pre_stop && !attempt.pre_stopped && plan.grace_seconds > 0 {
             return self.find("what is stopped has had its hook", || key.to_string());
         }
         let mut after = plan.containers[at + 1..]

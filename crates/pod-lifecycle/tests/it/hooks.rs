@@ -173,6 +173,20 @@ fn what_ends_by_itself_has_no_pre_stop_and_takes_a_running_one_with_it() {
 }
 
 #[test]
+fn a_pod_that_asks_for_no_time_has_no_pre_stop() {
+    let mut world = World::default();
+    let web = pod("web")
+        .container("app")
+        .pre_stop()
+        .grace_seconds(0)
+        .build();
+    world.desire(&web);
+    world.take_issued();
+    world.delete(&web);
+    assert_eq!(world.take_issued_texts()[0], "Stop app.0");
+}
+
+#[test]
 fn no_time_leaves_no_time_for_a_pre_stop() {
     let mut world = World::default();
     let web = pod("web").container("app").pre_stop().build();
