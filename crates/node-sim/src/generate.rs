@@ -237,7 +237,25 @@ fn containers(chance: &mut Chance, policy: &str, inits: u32, mains: u32) -> Vec<
         list.push(init);
     }
     for number in 0..mains {
+        let own = chance.pick(&[
+            None,
+            None,
+            None,
+            None,
+            Some("Always"),
+            Some("OnFailure"),
+            Some("Never"),
+        ]);
+        let policy = own.unwrap_or(policy);
         let mut main = container(chance, policy, false, format!("app-{number}"));
+        main.policy = own.map(str::to_owned);
+        // what stays, ends with none of these, or not at all
+        if own.is_some() && chance.percent(50) {
+            let last = main.programs.last();
+            let stays = last.filter(|p| p.runs_ms.is_some()).map(Program::own_code);
+            main.restart_on = vec![1, 137];
+            main.restart_on.retain(|code| Some(*code) != stays);
+        }
         add_hooks_and_probes(chance, &mut main);
         list.push(main);
     }
@@ -275,6 +293,8 @@ fn container(chance: &mut Chance, policy: &str, init: bool, name: String) -> Con
     ContainerPlan {
         name,
         init,
+        policy: None,
+        restart_on: Vec::new(),
         sidecar: false,
         post_start: false,
         pre_stop: false,

@@ -54,6 +54,11 @@ pub struct PodPlan {
 pub struct ContainerPlan {
     pub name: String,
     pub init: bool,
+    /// Of a main container: its own `restartPolicy`, and the exit codes with which it is started again all the same.
+    #[serde(default)]
+    pub policy: Option<String>,
+    #[serde(default)]
+    pub restart_on: Vec<i32>,
     /// Of an init container: it runs on.
     #[serde(default)]
     pub sidecar: bool,
@@ -71,6 +76,10 @@ pub struct ContainerPlan {
 }
 
 impl ContainerPlan {
+    /// Its own policy, or its pod's.
+    pub(crate) fn policy<'a>(&'a self, of_pod: &'a str) -> &'a str {
+        self.policy.as_deref().unwrap_or(of_pod)
+    }
     pub(crate) fn program(&self, attempt: u32) -> Program {
         let list = &self.programs;
         list.get(attempt as usize)
@@ -201,6 +210,9 @@ impl PodPlan {
                 pod.container(&container.name)
             };
             pod = pod.image(&container.image).pull(&container.pull);
+            if let Some(policy) = &container.policy {
+                pod = pod.own_policy(policy, &container.restart_on);
+            }
             if container.post_start {
                 pod = pod.post_start();
             }

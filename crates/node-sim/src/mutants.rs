@@ -262,6 +262,16 @@ mutants! {
         }
         step(record, pod, event, context, now)
     };
+    ignores_policies_of_containers, "a container's own restart policy and rules are not looked at", |record, pod, event, context, now| {
+        let without = pod.and_then(|pod| {
+            let mut manifest = pod.pod().clone();
+            for container in manifest.spec.iter_mut().flat_map(|spec| &mut spec.containers) {
+                container.restart_policy = None;
+            }
+            AdmittedPod::from_validated(manifest, pod.qos()).ok()
+        });
+        step(record, without.as_ref(), event, context, now)
+    };
     retries_pulls_at_once, "a registry that fails is asked again at once", |record, pod, event, context, now|
         but(step(record, pod, event, context, now), |done| {
             for container in &mut done.record.containers {

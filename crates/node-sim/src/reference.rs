@@ -137,6 +137,8 @@ mod tests {
                 .map(|(name, init, codes)| ContainerPlan {
                     name: (*name).into(),
                     init: *init,
+                    policy: None,
+                    restart_on: Vec::new(),
                     sidecar: false,
                     post_start: false,
                     pre_stop: false,

@@ -172,12 +172,15 @@ impl Truth {
     }
 }
 
-/// A kubelet's rule, without rules of single containers.
+/// A kubelet's rule: those of the container, then its policy, then the pod's.
 pub(crate) fn restarts(policy: &str, container: &ContainerPlan, code: i32) -> bool {
     if container.sidecar {
         return true;
     }
-    match policy {
+    if container.policy.is_some() && container.restart_on.contains(&code) {
+        return true;
+    }
+    match container.policy(policy) {
         "Never" => false,
         "OnFailure" => code != 0,
         _ => !container.init || code != 0,
@@ -230,8 +233,8 @@ impl Life {
         if attempt.boot != boot {
             return None;
         }
-        let is_restarted =
-            restarts(&plan.policy, container, end.code) || (attempt.sick && plan.policy != "Never");
+        let is_restarted = restarts(&plan.policy, container, end.code)
+            || (attempt.sick && container.policy(&plan.policy) != "Never");
         if !is_restarted {
             return Some(format!(
                 "attempt {before} ended with {}, and the policy is {}",

@@ -1,8 +1,8 @@
 //! Pods in one line: `pod("web").init("setup").container("app").never().build()`.
 
 use k8s_openapi::api::core::v1::{
-    Container, ExecAction, LifecycleHandler, Pod, PodSpec, Probe, ResourceRequirements,
-    TCPSocketAction, Volume, VolumeMount,
+    Container, ContainerRestartRule, ContainerRestartRuleOnExitCodes, ExecAction, LifecycleHandler,
+    Pod, PodSpec, Probe, ResourceRequirements, TCPSocketAction, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -69,6 +69,21 @@ impl PodBuilder {
     pub fn sidecar(self, name: &str) -> Self {
         self.init(name)
             .configure(|c| c.restart_policy = Some("Always".to_owned()))
+    }
+    /// A restart policy of its own, and exit codes with which it is started again whatever that says.
+    #[must_use]
+    pub fn own_policy(self, policy: &str, restart_on: &[i32]) -> Self {
+        let rule = ContainerRestartRule {
+            action: "Restart".to_owned(),
+            exit_codes: Some(ContainerRestartRuleOnExitCodes {
+                operator: "In".to_owned(),
+                values: Some(restart_on.to_vec()),
+            }),
+        };
+        self.configure(|c| {
+            c.restart_policy = Some(policy.to_owned());
+            c.restart_policy_rules = (!restart_on.is_empty()).then(|| vec![rule]);
+        })
     }
     #[must_use]
     pub fn post_start(self) -> Self {
