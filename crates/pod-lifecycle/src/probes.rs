@@ -115,7 +115,9 @@ impl Scene<'_> {
             let lives = container.is_some_and(|c| c.state.live_attempt().is_some());
             lives || self.wants_start(other)
         });
-        if role == ContainerRole::Main && !restarts && !goes_on {
+        // its rules may want it again, once its exit code is known
+        let has_rules = spec.restart_policy_rules.iter().flatten().next().is_some();
+        if role == ContainerRole::Main && !restarts && !has_rules && !goes_on {
             // nothing of the pod would be left: a kubelet ends all of it
             self.record.stage = self.terminating_by_itself();
             return;

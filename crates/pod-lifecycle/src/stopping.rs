@@ -2,7 +2,7 @@
 
 use crate::step::Scene;
 use crate::termination::{FIRST_RETRY, LEAST_GRACE, LONGEST_RETRY};
-use crate::{ContainerState, Retry, StopProgress, StopStep};
+use crate::{ContainerState, Retry, Stage, StopProgress, StopStep};
 use pod_model::{Action, ContainerKey, ContainerName, ContainerRole, Failure, MonoTime, Reason};
 use std::time::Duration;
 
@@ -83,12 +83,13 @@ impl Scene<'_> {
         }
     }
 
-    /// Whether nothing lives that was started after this container. Init containers are nobody's to wait for; who is no sidecar waits
-    /// for nobody.
+    /// Whether nothing lives that was started after this container. Init containers are nobody's to wait for; who is no sidecar, or is
+    /// ended while its pod goes on, waits for nobody.
     fn has_turn(&self, name: &ContainerName) -> bool {
         let all: Vec<_> = self.pod.iter().flat_map(|pod| pod.containers()).collect();
         let its = all.iter().find(|(_, other, _)| *other == name);
-        if its.is_none_or(|(role, _, _)| *role != ContainerRole::Sidecar) {
+        let is_pods_end = matches!(self.record.stage, Stage::Terminating(_));
+        if !is_pods_end || its.is_none_or(|(role, _, _)| *role != ContainerRole::Sidecar) {
             return true;
         }
         let mut after = all

@@ -314,7 +314,9 @@ impl World<'_> {
         if fact.outcome.is_err() {
             self.figures.failed_actions += 1;
         }
-        self.hook_answered(&fact);
+        if !is_broken_off {
+            self.hook_answered(&fact);
+        }
         // of a former life, perhaps, while the next one waits to begin the same
         if !is_broken_off {
             self.note_failure(&fact);

@@ -50,10 +50,9 @@ impl Checker<'_> {
 
     /// As long as the pod's grace lasts, a sidecar is told to stop when nothing lives any more that was started after it.
     pub(super) fn sidecars_stop_last(&mut self) {
-        let (Some(pod), Stage::Terminating(terminating)) = (self.pod, &self.after.stage) else {
+        let (Some(pod), Stage::Terminating(_)) = (self.pod, &self.after.stage) else {
             return;
         };
-        let deadline = terminating.deadline;
         for action in self.step.actions.clone() {
             let Action::Stop { container: key } = &action else {
                 continue;
@@ -68,7 +67,7 @@ impl Checker<'_> {
                 continue;
             };
             // its turn came with the deadline, or it was being stopped before the pod was
-            if stop.least >= deadline.plus(LEAST_GRACE) || stop.least == MonoTime::default() {
+            if stop.least >= stop.deadline.plus(LEAST_GRACE) || stop.least == MonoTime::default() {
                 continue;
             }
             let mut after = pod

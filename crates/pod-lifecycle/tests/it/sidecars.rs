@@ -214,3 +214,20 @@ fn sidecars_survive_the_agent_and_start_first_after_a_boot() {
     world.run_secs(20);
     assert_eq!(starts(&mut world), ["Start proxy.1", "Start app.1"]);
 }
+
+#[test]
+fn a_sidecar_that_is_ended_while_its_pod_goes_on_waits_for_nobody() {
+    let mut world = World::default();
+    let web = pod("web")
+        .sidecar("proxy")
+        .pre_stop()
+        .probe(Liveness, None)
+        .container("app")
+        .build();
+    world.desire(&web);
+    world.take_issued();
+    world.probed(&web, "proxy", 0, (Liveness, false));
+    let issued = world.take_issued_texts();
+    assert_eq!(issued[..2], ["PreStop proxy.0", "Stop proxy.0"]);
+    assert!(issued.contains(&"Start proxy.1".to_owned()), "{issued:?}");
+}
