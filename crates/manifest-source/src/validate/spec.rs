@@ -1,8 +1,8 @@
 //! The pod's own fields; containers, volumes, names and security have files of their own.
 
-use super::{container, names, network, not_negative, one_of, security, volumes};
+use super::{container, handlers, names, network, not_negative, one_of, security, volumes};
 use crate::field_path::{FieldPath, Findings};
-use k8s_openapi::api::core::v1::PodSpec;
+use k8s_openapi::api::core::v1::{Container, PodSpec};
 use std::collections::BTreeSet;
 
 pub(super) fn check(
@@ -43,6 +43,19 @@ pub(super) fn check(
             findings.invalid(&path.key(key), name, wrong);
         }
     }
+    if let Some(seconds) = spec.active_deadline_seconds
+        && !(1..=i64::from(i32::MAX)).contains(&seconds)
+    {
+        let detail = "must be between 1 and 2147483647, inclusive";
+        findings.invalid(&path.key("activeDeadlineSeconds"), seconds, detail);
+    }
+    let gates = path.key("readinessGates");
+    for (index, gate) in spec.readiness_gates.iter().flatten().enumerate() {
+        if let Some(wrong) = names::qualified_name(&gate.condition_type) {
+            let path = gates.index(index);
+            findings.invalid(&path.key("conditionType"), &gate.condition_type, wrong);
+        }
+    }
     network::dns(spec, path, findings);
     network::host_aliases(spec, path, findings);
     if let Some(context) = &spec.security_context {
@@ -81,6 +94,29 @@ fn containers(
                 findings.duplicate(&path.key("name"), &container.name);
             }
             container::check(container, &surroundings, &path, findings);
+            let is_init = list == "initContainers";
+            restart_policy(container, is_init, &path, findings);
+            let is_sidecar = container.restart_policy.as_deref() == Some("Always");
+            let grace = spec.termination_grace_period_seconds;
+            handlers::check(container, is_init && !is_sidecar, grace, &path, findings);
         }
+    }
+}
+
+/// Only sidecars have one of their own here. Stricter than upstream, where every container may have one.
+fn restart_policy(
+    container: &Container,
+    is_init: bool,
+    path: &FieldPath<'_>,
+    findings: &mut Findings,
+) {
+    let Some(policy) = container.restart_policy.as_deref() else {
+        return;
+    };
+    let key = path.key("restartPolicy");
+    if !is_init {
+        findings.forbidden(&key, "may only be set for init containers by this node");
+    } else if policy != "Always" {
+        findings.unsupported(&key, policy, &["Always"]);
     }
 }
