@@ -47,8 +47,8 @@ pub enum Said<'a> {
     Errored(Named<'a>, &'a str),
     /// A try that counts.
     Tried(Named<'a>, TryResult, Duration),
-    /// The container is not probed in this way any more.
-    Ended(Named<'a>),
+    /// The pod of this probe is gone. Between attempts of a container its probes rest, and nothing is told.
+    Gone(Named<'a>),
 }
 
 /// Hears what the probes say. Called on the task of all probes: it must not wait.
@@ -71,7 +71,7 @@ impl Probes {
         // the prober ends with the agent
         let _ = self.0.send(Word::Tend(pod.clone(), targets));
     }
-    /// The pod has no targets any more.
+    /// The pod is gone.
     pub fn forget(&self, pod: &PodUid) {
         let _ = self.0.send(Word::Forget(pod.clone()));
     }
@@ -127,6 +127,8 @@ pub struct Prober<E, L> {
     last_id: Id,
     all: HashMap<Id, Probing>,
     of_pod: HashMap<PodUid, Vec<Id>>,
+    /// What was ever probed of a pod, an attempt of each.
+    seen: HashMap<PodUid, Vec<(ContainerKey, PodName, ProbeKind)>>,
     schedule: Schedule,
     running: FuturesUnordered<Try>,
     spread: RandomState,
@@ -151,6 +153,7 @@ impl<E: Exec, L: Listen> Prober<E, L> {
             last_id: 0,
             all: HashMap::new(),
             of_pod: HashMap::new(),
+            seen: HashMap::new(),
             schedule: Schedule::default(),
             running: FuturesUnordered::new(),
             spread: RandomState::new(),
@@ -210,6 +213,24 @@ impl<E: Exec, L: Listen> Prober<E, L> {
         for id in self.of_pod.remove(uid).unwrap_or_default() {
             self.end(id);
         }
+        for (container, pod, kind) in self.seen.remove(uid).unwrap_or_default() {
+            let (container, pod) = (&container, &pod);
+            self.listener.hear(Said::Gone(Named {
+                container,
+                pod,
+                kind,
+            }));
+        }
+    }
+
+    fn note(&mut self, pod: &PodName, container: &ContainerKey, kind: ProbeKind) {
+        let seen = self.seen.entry(container.pod.clone()).or_default();
+        let is_known = |(known, _, k): &(ContainerKey, PodName, ProbeKind)| {
+            known.name == container.name && *k == kind
+        };
+        if !seen.iter().any(is_known) {
+            seen.push((container.clone(), pod.clone(), kind));
+        }
     }
 
     fn begin(&mut self, pod: &AdmittedPod, target: ProbeTarget) -> Option<Id> {
@@ -234,6 +255,7 @@ impl<E: Exec, L: Listen> Prober<E, L> {
             let wait = first_wait(plan.initial_delay, plan.period, age, share);
             self.schedule.set(id, Instant::now() + wait);
         }
+        self.note(pod.name(), &target.container, target.kind);
         let probing = Probing {
             pod: pod.name().clone(),
             container: target.container,
@@ -249,11 +271,8 @@ impl<E: Exec, L: Listen> Prober<E, L> {
 
     fn end(&mut self, id: Id) {
         self.schedule.remove(id);
-        if let Some(probing) = self.all.remove(&id) {
-            if let Some(running) = &probing.running {
-                running.abort();
-            }
-            self.listener.hear(Said::Ended(probing.named()));
+        if let Some(running) = self.all.remove(&id).and_then(|probing| probing.running) {
+            running.abort();
         }
     }
 
