@@ -14,7 +14,7 @@ pub(super) struct Accountant {
 
 fn kind(role: Option<ContainerRole>) -> ContainerKind {
     match role {
-        Some(ContainerRole::Init) => ContainerKind::InitContainer,
+        Some(ContainerRole::Init | ContainerRole::Sidecar) => ContainerKind::InitContainer,
         _ => ContainerKind::Container,
     }
 }
