@@ -226,12 +226,71 @@ fn an_init_container_that_has_to_end_has_no_probes() {
          spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always\n\
          spec.initContainers[0].startupProbe: Forbidden: may not be set for init containers without restartPolicy=Always"
     );
-    let other = "spec.initContainers[0].restartPolicy: Unsupported value: \"Never\": supported values: \"Always\"";
-    assert!(init(json!("Never")).starts_with(other));
-    containers(&[(
-        json!({"restartPolicy": "Always"}),
-        "restartPolicy: Forbidden: may only be set for init containers by this node",
-    )]);
+    assert_eq!(init(json!("Never")), init(Value::Null));
+}
+
+#[test]
+fn what_a_container_says_of_its_restarts() {
+    let rule = |codes: Value| json!([{"action": "Restart", "exitCodes": codes}]);
+    let with =
+        |policy: &str, rules: Value| json!({"restartPolicy": policy, "restartPolicyRules": rules});
+    containers(&[
+        (json!({"restartPolicy": "OnFailure"}), ""),
+        (
+            with("Never", rule(json!({"operator": "In", "values": [3]}))),
+            "",
+        ),
+        (
+            json!({"restartPolicy": "Sometimes"}),
+            "restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\"",
+        ),
+        (
+            json!({"restartPolicyRules": rule(json!({"operator": "In", "values": [3]}))}),
+            "restartPolicy: Required value: must specify restartPolicy when restart rules are used",
+        ),
+        (
+            with(
+                "Never",
+                rule(json!({"operator": "Among", "values": vec![1; 256]})),
+            ),
+            "restartPolicyRules[0].exitCodes.operator: Unsupported value: \"Among\": supported values: \"In\", \"NotIn\"\n\
+             restartPolicyRules[0].exitCodes.values: Too many: 256: must have at most 255 items",
+        ),
+        (
+            with("Never", json!([{"action": "Restart"}])),
+            "restartPolicyRules[0].exitCodes: Required value: must be specified",
+        ),
+    ]);
+}
+
+#[test]
+fn a_stop_signal_is_one_of_linux() {
+    let judge = |signal: &str, os: Value| {
+        judged(
+            json!({"os": os, "containers": [{"name": "c", "image": "i:1", "lifecycle": {"stopSignal": signal}}]}),
+        )
+    };
+    let linux = || json!({"name": "linux"});
+    for signal in [
+        "SIGUSR1",
+        "SIGXFSZ",
+        "SIGRTMIN",
+        "SIGRTMIN+15",
+        "SIGRTMAX-14",
+    ] {
+        assert_eq!(judge(signal, linux()), "", "{signal}");
+    }
+    for signal in ["USR1", "15", "SIGRTMIN+16", "SIGRTMAX-0"] {
+        let said = judge(signal, linux());
+        let expected = format!(
+            "spec.containers[0].lifecycle.stopSignal: Unsupported value: {signal:?}: supported values: "
+        );
+        assert!(said.starts_with(&expected), "{said}");
+    }
+    assert_eq!(
+        judge("SIGUSR1", Value::Null),
+        "spec.containers[0].lifecycle.stopSignal: Forbidden: may not be set for containers with empty `spec.os.name`"
+    );
 }
 
 #[test]

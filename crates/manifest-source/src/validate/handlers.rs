@@ -3,7 +3,7 @@
 use super::{names, not_negative};
 use crate::field_path::{FieldPath, Findings};
 use k8s_openapi::api::core::v1::{
-    Container, ExecAction, GRPCAction, HTTPGetAction, Lifecycle, LifecycleHandler, Probe,
+    Container, ExecAction, GRPCAction, HTTPGetAction, Lifecycle, LifecycleHandler, PodSpec, Probe,
     SleepAction, TCPSocketAction,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -12,11 +12,60 @@ use std::collections::BTreeSet;
 const ONLY_SIDECARS: &str = "may not be set for init containers without restartPolicy=Always";
 const PORT_RANGE: &str = "must be between 1 and 65535, inclusive";
 
-/// `is_plain_init`: an init container that has to end, so that nothing can be asked of it. `grace` is the pod's.
+/// Beside them, real-time signals: `SIGRTMIN`, `SIGRTMIN+1` to `SIGRTMAX`.
+const SIGNALS: [&str; 34] = [
+    "SIGABRT",
+    "SIGALRM",
+    "SIGBUS",
+    "SIGCHLD",
+    "SIGCLD",
+    "SIGCONT",
+    "SIGFPE",
+    "SIGHUP",
+    "SIGILL",
+    "SIGINT",
+    "SIGIO",
+    "SIGIOT",
+    "SIGKILL",
+    "SIGPIPE",
+    "SIGPOLL",
+    "SIGPROF",
+    "SIGPWR",
+    "SIGQUIT",
+    "SIGSEGV",
+    "SIGSTKFLT",
+    "SIGSTOP",
+    "SIGSYS",
+    "SIGTERM",
+    "SIGTRAP",
+    "SIGTSTP",
+    "SIGTTIN",
+    "SIGTTOU",
+    "SIGURG",
+    "SIGUSR1",
+    "SIGUSR2",
+    "SIGVTALRM",
+    "SIGWINCH",
+    "SIGXCPU",
+    "SIGXFSZ",
+];
+
+fn is_signal(name: &str) -> bool {
+    let real_time = |base: &str, sign: char, most: u8| {
+        let rest = name.strip_prefix(base)?;
+        let number = rest.strip_prefix(sign).and_then(|n| n.parse().ok());
+        Some(rest.is_empty() || number.is_some_and(|n: u8| (1..=most).contains(&n)))
+    };
+    SIGNALS.contains(&name)
+        || real_time("SIGRTMIN", '+', 15) == Some(true)
+        || real_time("SIGRTMAX", '-', 14) == Some(true)
+}
+
+/// `is_plain_init`: an init container that has to end, so that nothing can be asked of it.
 pub(super) fn check(
     container: &Container,
     is_plain_init: bool,
-    grace: Option<i64>,
+    spec: &PodSpec,
     path: &FieldPath<'_>,
     findings: &mut Findings,
 ) {
@@ -38,7 +87,11 @@ pub(super) fn check(
         .flatten()
         .filter_map(|port| port.name.as_deref())
         .collect();
-    let handlers = Handlers { ports, grace };
+    let handlers = Handlers {
+        ports,
+        grace: spec.termination_grace_period_seconds.unwrap_or(30),
+        names_os: spec.os.is_some(),
+    };
     if let Some(lifecycle) = &container.lifecycle {
         handlers.lifecycle(lifecycle, &path.key("lifecycle"), findings);
     }
@@ -52,7 +105,10 @@ pub(super) fn check(
 /// What handlers of one container may refer to.
 struct Handlers<'c> {
     ports: BTreeSet<&'c str>,
-    grace: Option<i64>,
+    /// The pod's, in seconds.
+    grace: i64,
+    /// Whether the pod says for which system it is.
+    names_os: bool,
 }
 
 /// Every kind of handler that there is; a probe has no sleep, a hook no grpc.
@@ -107,6 +163,15 @@ impl Handlers<'_> {
                 self.hook(hook, &path.key(key), findings);
             }
         }
+        if let Some(signal) = lifecycle.stop_signal.as_deref() {
+            let key = path.key("stopSignal");
+            if !self.names_os {
+                let detail = "may not be set for containers with empty `spec.os.name`";
+                findings.forbidden(&key, detail);
+            } else if !is_signal(signal) {
+                findings.unsupported(&key, signal, &SIGNALS);
+            }
+        }
     }
 
     fn hook(&self, hook: &LifecycleHandler, path: &FieldPath<'_>, findings: &mut Findings) {
@@ -158,7 +223,7 @@ impl Handlers<'_> {
         if let Some(sleep) = handler.sleep
             && first("sleep", findings)
         {
-            let grace = self.grace.unwrap_or(30);
+            let grace = self.grace;
             if !(0..=grace).contains(&sleep.seconds) {
                 let detail = format!(
                     "must be non-negative and less than terminationGracePeriodSeconds ({grace})"

@@ -95,28 +95,53 @@ fn containers(
             }
             container::check(container, &surroundings, &path, findings);
             let is_init = list == "initContainers";
-            restart_policy(container, is_init, &path, findings);
+            restart_policy(container, &path, findings);
             let is_sidecar = container.restart_policy.as_deref() == Some("Always");
-            let grace = spec.termination_grace_period_seconds;
-            handlers::check(container, is_init && !is_sidecar, grace, &path, findings);
+            handlers::check(container, is_init && !is_sidecar, spec, &path, findings);
         }
     }
 }
 
-/// Only sidecars have one of their own here. Stricter than upstream, where every container may have one.
-fn restart_policy(
-    container: &Container,
-    is_init: bool,
-    path: &FieldPath<'_>,
-    findings: &mut Findings,
-) {
-    let Some(policy) = container.restart_policy.as_deref() else {
-        return;
-    };
+/// What a container says of its own restarts.
+fn restart_policy(container: &Container, path: &FieldPath<'_>, findings: &mut Findings) {
+    let policy = container.restart_policy.as_deref();
     let key = path.key("restartPolicy");
-    if !is_init {
-        findings.forbidden(&key, "may only be set for init containers by this node");
-    } else if policy != "Always" {
-        findings.unsupported(&key, policy, &["Always"]);
+    one_of(policy, &["Always", "Never", "OnFailure"], &key, findings);
+    let rules = container
+        .restart_policy_rules
+        .as_deref()
+        .unwrap_or_default();
+    if policy.is_none() && !rules.is_empty() {
+        findings.required(
+            &key,
+            "must specify restartPolicy when restart rules are used",
+        );
+    }
+    let list = path.key("restartPolicyRules");
+    at_most(rules.len(), 20, &list, findings);
+    for (index, rule) in rules.iter().enumerate() {
+        let path = list.index(index);
+        one_of(
+            Some(&rule.action),
+            &["Restart"],
+            &path.key("action"),
+            findings,
+        );
+        let key = path.key("exitCodes");
+        let Some(codes) = &rule.exit_codes else {
+            findings.required(&key, "must be specified");
+            continue;
+        };
+        let operator = Some(codes.operator.as_str());
+        one_of(operator, &["In", "NotIn"], &key.key("operator"), findings);
+        let values = codes.values.as_ref().map_or(0, Vec::len);
+        at_most(values, 255, &key.key("values"), findings);
+    }
+}
+
+fn at_most(count: usize, most: usize, path: &FieldPath<'_>, findings: &mut Findings) {
+    if count > most {
+        let detail = format!("Too many: {count}: must have at most {most} items");
+        findings.say(path, detail);
     }
 }
