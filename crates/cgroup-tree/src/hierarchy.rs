@@ -11,7 +11,7 @@ pub(crate) struct Hierarchy {
     pub(crate) mount: PathBuf,
     /// The mount joined with `--cgroup-root`.
     pub(crate) base: PathBuf,
-    /// Those of [`V1_CONTROLLERS`] or [`V2_CONTROLLERS`] that it has.
+    /// Those that count, of v1 or v2, that it has.
     pub(crate) controllers: Vec<&'static str>,
 }
 

@@ -44,8 +44,12 @@ const MEASUREMENTS: &[(&[&str], Measure)] = &[
         &[
             "burst_110",
             "rss_agent_0",
+            "rss_agent_10",
             "rss_agent_110",
+            "keeper_private_0",
+            "keeper_private_10",
             "keeper_private_110",
+            "pod_cost_10",
             "pod_cost",
             "idle_cpu_110",
         ],

@@ -10,6 +10,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 const PODS: usize = 110;
+const FEW: usize = 10;
 
 pub(crate) fn a_full_node() -> anyhow::Result<Vec<Row>> {
     let bed = Bed::new("")?;
@@ -22,8 +23,20 @@ pub(crate) fn a_full_node() -> anyhow::Result<Vec<Row>> {
     bed.wait("it to go", Duration::from_millis(50), <[_]>::is_empty)?;
     std::thread::sleep(Duration::from_secs(3));
 
-    let rss_empty = rss(&bed)?;
-    let cost_empty = everything(&bed)?;
+    let empty = Held::now(&bed)?;
+    for number in 0..FEW {
+        bed.node.apply(&sleeper(&format!("f{number}")));
+    }
+    bed.wait("ten pods", Duration::from_millis(50), |pods| {
+        Bed::running(pods) == FEW
+    })?;
+    std::thread::sleep(Duration::from_secs(3));
+    let few = Held::now(&bed)?;
+    for number in 0..FEW {
+        bed.node.remove_manifest(&format!("f{number}"));
+    }
+    bed.wait("them to go", Duration::from_millis(50), <[_]>::is_empty)?;
+    std::thread::sleep(Duration::from_secs(3));
     for number in 0..PODS {
         bed.node.apply(&sleeper(&format!("b{number}")));
     }
@@ -40,12 +53,10 @@ pub(crate) fn a_full_node() -> anyhow::Result<Vec<Row>> {
     let last = starts.iter().map(|start| start.started).fold(0.0, f64::max);
     std::thread::sleep(Duration::from_secs(3));
 
-    let rss_full = rss(&bed)?;
-    let keeper = keeper_private(&bed)?;
-    let cost_full = everything(&bed)?;
+    let full = Held::now(&bed)?;
     let idle = idle_cpu(&bed, Duration::from_secs(20))?;
     #[allow(clippy::cast_precision_loss, reason = "a hundred")]
-    let per_pod = (cost_full - cost_empty) / PODS as f64;
+    let per_pod = |held: &Held, pods: usize| (held.everything - empty.everything) / pods as f64;
     Ok(vec![
         Row::new(
             "burst_110",
@@ -54,22 +65,30 @@ pub(crate) fn a_full_node() -> anyhow::Result<Vec<Row>> {
         ),
         Row::new(
             "rss_agent_0",
-            vec![rss_empty],
+            vec![empty.agent],
             "VmRSS of the agent, no pod, after one came and went",
         ),
+        Row::new("rss_agent_10", vec![few.agent], "the same, 10 pods"),
+        Row::new("rss_agent_110", vec![full.agent], "the same, 110 pods"),
         Row::new(
-            "rss_agent_110",
-            vec![rss_full],
-            "VmRSS of the agent, 110 pods",
+            "keeper_private_0",
+            vec![empty.keeper],
+            "Private_Clean + Private_Dirty of the keeper, no pod",
         ),
+        Row::new("keeper_private_10", vec![few.keeper], "the same, 10 pods"),
         Row::new(
             "keeper_private_110",
-            vec![keeper],
-            "Private_Clean + Private_Dirty of the keeper, 110 pods",
+            vec![full.keeper],
+            "the same, 110 pods",
+        ),
+        Row::new(
+            "pod_cost_10",
+            vec![per_pod(&few, FEW)],
+            "as pod_cost, of 10 pods",
         ),
         Row::new(
             "pod_cost",
-            vec![per_pod],
+            vec![per_pod(&full, PODS)],
             "difference between 0 and 110 pods of slab, stacks, page tables, percpu and all processes' PSS (the pod's own too), per pod",
         ),
         Row::new(
@@ -78,6 +97,23 @@ pub(crate) fn a_full_node() -> anyhow::Result<Vec<Row>> {
             "CPU time of agent and keeper over 20 s, nothing asked",
         ),
     ])
+}
+
+/// What is held in memory, in MB.
+struct Held {
+    agent: f64,
+    keeper: f64,
+    everything: f64,
+}
+
+impl Held {
+    fn now(bed: &Bed) -> anyhow::Result<Self> {
+        Ok(Self {
+            agent: rss(bed)?,
+            keeper: keeper_private(bed)?,
+            everything: everything(bed)?,
+        })
+    }
 }
 
 pub(crate) fn binary() -> anyhow::Result<Vec<Row>> {
