@@ -1,6 +1,8 @@
 //! Fills in what a manifest leaves out, as the API server does. Source: `pkg/apis/core/v1/defaults.go`.
 
-use k8s_openapi::api::core::v1::{Container, EmptyDirVolumeSource, Pod, PodSpec, Volume};
+use k8s_openapi::api::core::v1::{
+    Container, EmptyDirVolumeSource, HTTPGetAction, Pod, PodSpec, Probe, Volume,
+};
 
 pub(crate) fn fill_in(pod: &mut Pod) {
     default_text(&mut pod.metadata.namespace, "default");
@@ -49,6 +51,21 @@ fn container_defaults(container: &mut Container, host_network: bool) {
             port.host_port = Some(port.container_port);
         }
     }
+    let probes = [
+        &mut container.liveness_probe,
+        &mut container.readiness_probe,
+        &mut container.startup_probe,
+    ];
+    for probe in probes.into_iter().flatten() {
+        probe_defaults(probe);
+    }
+    if let Some(lifecycle) = &mut container.lifecycle {
+        for hook in [&mut lifecycle.post_start, &mut lifecycle.pre_stop] {
+            if let Some(get) = hook.as_mut().and_then(|hook| hook.http_get.as_mut()) {
+                http_get_defaults(get);
+            }
+        }
+    }
     let resources = container.resources.get_or_insert_default();
     if let Some(limits) = &resources.limits {
         let requests = resources.requests.get_or_insert_default();
@@ -67,6 +84,31 @@ fn container_defaults(container: &mut Container, host_network: bool) {
             default_text(&mut field.api_version, "v1");
         }
     }
+}
+
+/// A zero is nothing said, as in the API server.
+fn probe_defaults(probe: &mut Probe) {
+    for (field, value) in [
+        (&mut probe.timeout_seconds, 1),
+        (&mut probe.period_seconds, 10),
+        (&mut probe.success_threshold, 1),
+        (&mut probe.failure_threshold, 3),
+    ] {
+        if field.unwrap_or(0) == 0 {
+            *field = Some(value);
+        }
+    }
+    if let Some(get) = &mut probe.http_get {
+        http_get_defaults(get);
+    }
+    if let Some(grpc) = &mut probe.grpc {
+        grpc.service.get_or_insert_default();
+    }
+}
+
+fn http_get_defaults(get: &mut HTTPGetAction) {
+    default_text(&mut get.path, "/");
+    default_text(&mut get.scheme, "HTTP");
 }
 
 /// `Always` for the tag `latest`, said or implied; what has another tag or a digest stays as it is once it is here.

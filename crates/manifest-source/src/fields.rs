@@ -4,17 +4,16 @@
 //! table are refused as "not supported by this node", so that nothing is parsed and ignored. What only a scheduler reads (node
 //! selectors, affinity, tolerations, priorities) is no business of a node agent; it is accepted as [`Foreign`].
 
-use crate::shape::Shape::{Bool, Foreign, Int32, Int64, List, Map, Object, Quantity, Text};
+use crate::shape::Shape::{
+    Bool, Foreign, Int32, Int64, IntOrName, List, Map, Object, Quantity, Text,
+};
 use crate::shape::{Field, no, only, yes};
 use serde_json::Value;
 
-const PROBES: &str = "probes are not supported by this node";
 const SERVICE_ACCOUNT: &str = "a static pod may not reference a service account";
 const COMPUTED: &str = "is made by the node for a static pod; remove it";
 const SYSTEM: &str = "is set by the system; remove it";
 const OBJECTS: &str = "ConfigMaps and Secrets are not supported by this node";
-const SIDECARS: &str =
-    "restart policies of single containers (sidecars) are not supported by this node";
 const CLUSTER_VOLUME: &str =
     "this type of volume is not supported by this node: it has emptyDir and hostPath";
 
@@ -133,16 +132,8 @@ static SPEC: &[Field] = &[
         is_empty,
         "a static pod is not scheduled",
     ),
-    only(
-        "readinessGates",
-        Foreign,
-        is_empty,
-        "readiness gates are not supported by this node",
-    ),
-    no(
-        "activeDeadlineSeconds",
-        "deadlines are not supported by this node",
-    ),
+    yes("readinessGates", List(&Object(READINESS_GATE))),
+    yes("activeDeadlineSeconds", Int64),
     no(
         "runtimeClassName",
         "runtime classes are not supported by this node",
@@ -240,13 +231,63 @@ static CONTAINER: &[Field] = &[
         is_empty,
         "resizing in place is not supported by this node",
     ),
-    no("livenessProbe", PROBES),
-    no("readinessProbe", PROBES),
-    no("startupProbe", PROBES),
-    no("lifecycle", "hooks are not supported by this node"),
-    no("restartPolicy", SIDECARS),
-    no("restartPolicyRules", SIDECARS),
+    yes("livenessProbe", Object(PROBE)),
+    yes("readinessProbe", Object(PROBE)),
+    yes("startupProbe", Object(PROBE)),
+    yes("lifecycle", Object(LIFECYCLE)),
+    yes("restartPolicy", Text),
+    yes("restartPolicyRules", List(&Object(RESTART_RULE))),
 ];
+
+static READINESS_GATE: &[Field] = &[yes("conditionType", Text)];
+
+static PROBE: &[Field] = &[
+    yes("exec", Object(EXEC)),
+    yes("httpGet", Object(HTTP_GET)),
+    yes("tcpSocket", Object(TCP_SOCKET)),
+    yes("grpc", Object(GRPC)),
+    yes("initialDelaySeconds", Int32),
+    yes("timeoutSeconds", Int32),
+    yes("periodSeconds", Int32),
+    yes("successThreshold", Int32),
+    yes("failureThreshold", Int32),
+    yes("terminationGracePeriodSeconds", Int64),
+];
+static EXEC: &[Field] = &[yes("command", List(&Text))];
+static HTTP_GET: &[Field] = &[
+    yes("path", Text),
+    yes("port", IntOrName),
+    yes("host", Text),
+    yes("scheme", Text),
+    yes("httpHeaders", List(&Object(HTTP_HEADER))),
+];
+static HTTP_HEADER: &[Field] = &[yes("name", Text), yes("value", Text)];
+static TCP_SOCKET: &[Field] = &[yes("port", IntOrName), yes("host", Text)];
+static GRPC: &[Field] = &[yes("port", Int32), yes("service", Text)];
+static LIFECYCLE: &[Field] = &[
+    yes("postStart", Object(HOOK)),
+    yes("preStop", Object(HOOK)),
+    yes("stopSignal", Text),
+];
+static HOOK: &[Field] = &[
+    yes("exec", Object(EXEC)),
+    yes("httpGet", Object(HTTP_GET)),
+    yes("sleep", Object(SLEEP)),
+    // The API server takes it, and a kubelet fails the hook when it comes to it.
+    no("tcpSocket", "is deprecated, and no node carries it out"),
+];
+static SLEEP: &[Field] = &[yes("seconds", Int64)];
+
+static RESTART_RULE: &[Field] = &[
+    only(
+        "action",
+        Text,
+        |v| is(v, "Restart"),
+        "only \"Restart\" is supported by this node",
+    ),
+    yes("exitCodes", Object(RESTART_EXIT_CODES)),
+];
+static RESTART_EXIT_CODES: &[Field] = &[yes("operator", Text), yes("values", List(&Int32))];
 
 static ENV: &[Field] = &[
     yes("name", Text),

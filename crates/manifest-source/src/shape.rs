@@ -17,6 +17,8 @@ pub(crate) enum Shape {
     Int64,
     /// A text or a number: `100m`, `1`.
     Quantity,
+    /// A number, or the name of one: a port.
+    IntOrName,
     List(&'static Shape),
     Map(&'static Shape),
     Object(&'static [Field]),
@@ -87,20 +89,22 @@ impl Check<'_> {
     fn value(&mut self, value: &mut Value, shape: &Shape, path: &FieldPath<'_>) {
         match (shape, &mut *value) {
             // What ends a text for the kernel ends it nowhere else.
-            (Shape::Text, Value::String(text)) if text.contains('\0') => {
+            (Shape::Text | Shape::IntOrName, Value::String(text)) if text.contains('\0') => {
                 self.findings.say(path, "must not contain a NUL character");
             }
-            (Shape::Text, Value::String(_)) | (Shape::Bool, Value::Bool(_)) => {}
+            (Shape::Text | Shape::IntOrName, Value::String(_)) | (Shape::Bool, Value::Bool(_)) => {}
             (Shape::Quantity, Value::String(_)) => {}
             (Shape::Quantity, Value::Number(number)) => *value = Value::String(number.to_string()),
-            (Shape::Int32 | Shape::Int64, Value::Number(number)) => match whole(number) {
-                Some(n) if matches!(shape, Shape::Int64) || i32::try_from(n).is_ok() => {
-                    *value = n.into();
+            (Shape::Int32 | Shape::Int64 | Shape::IntOrName, Value::Number(number)) => {
+                match whole(number) {
+                    Some(n) if matches!(shape, Shape::Int64) || i32::try_from(n).is_ok() => {
+                        *value = n.into();
+                    }
+                    _ => self
+                        .findings
+                        .say(path, format!("expected an integer, found {number}")),
                 }
-                _ => self
-                    .findings
-                    .say(path, format!("expected an integer, found {number}")),
-            },
+            }
             (Shape::List(item), Value::Array(items)) => {
                 self.trail.push(Hop::Item);
                 for (index, inner) in items.iter_mut().enumerate() {
@@ -245,6 +249,7 @@ fn fits(shape: &Shape, value: &Value) -> bool {
         Shape::Text | Shape::Quantity => value.is_string(),
         Shape::Bool => value.is_boolean(),
         Shape::Int32 | Shape::Int64 => value.is_i64(),
+        Shape::IntOrName => value.is_i64() || value.is_string(),
         Shape::List(_) => value.is_array(),
         Shape::Map(_) | Shape::Object(_) => value.is_object(),
         Shape::Foreign => true,
@@ -257,6 +262,7 @@ fn mismatch(shape: &Shape, value: &Value) -> String {
         Shape::Bool => "true or false",
         Shape::Int32 | Shape::Int64 => "an integer",
         Shape::Quantity => "a quantity",
+        Shape::IntOrName => "a number or a name",
         Shape::List(_) => "a list",
         Shape::Map(_) | Shape::Object(_) | Shape::Foreign => "a mapping",
     };

@@ -4,6 +4,7 @@
 //! pod, then its containers; one verdict per pod. Unlike the kubelet, which spares every static pod, this node evicts those too: on a
 //! node without an API server there is nobody else to whom the limit could mean something.
 
+use crate::requests::is_sidecar;
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use pod_model::{Quantity, QuantityFormat};
 use std::collections::BTreeMap;
@@ -166,14 +167,26 @@ fn container_limit(container: &Container) -> Option<Limit> {
     Limit::parse(&limits.get(RESOURCE)?.0)
 }
 
-/// Main containers add up, of init containers the greatest counts. One without a limit adds nothing: as the kubelet's `PodLimits`.
+/// As [`crate::requests::pod_amounts`]. One without a limit adds nothing: as the kubelet's `PodLimits`.
 fn pod_limit(spec: &PodSpec) -> Option<Limit> {
-    let main = spec.containers.iter().filter_map(container_limit);
-    let inits = spec.init_containers.iter().flatten();
-    inits
-        .filter_map(container_limit)
-        .chain(main.reduce(Limit::plus))
-        .reduce(|a, b| if a.amount >= b.amount { a } else { b })
+    let plus = |a: Option<Limit>, b: Option<Limit>| match (a, b) {
+        (Some(a), Some(b)) => Some(a.plus(b)),
+        (one, other) => one.or(other),
+    };
+    let greater = |a: Option<Limit>, b: Option<Limit>| match (a, b) {
+        (Some(a), Some(b)) => Some(if a.amount >= b.amount { a } else { b }),
+        (one, other) => one.or(other),
+    };
+    let (mut sidecars, mut starting) = (None, None);
+    for init in spec.init_containers.iter().flatten() {
+        let together = plus(sidecars, container_limit(init));
+        starting = greater(starting, together);
+        if is_sidecar(init) {
+            sidecars = together;
+        }
+    }
+    let main = spec.containers.iter().map(container_limit);
+    greater(starting, main.fold(sidecars, plus))
 }
 
 #[cfg(test)]

@@ -89,20 +89,30 @@ fn add(a: Quantity, b: Quantity) -> Quantity {
     Quantity::from_milli(a.milli().saturating_add(b.milli()))
 }
 
-/// A pod's requests and limits: the main containers run together, so they add up; init containers run one after the other before them,
-/// so the greatest counts. A resource that no container limits has the limit zero here; see [`crate::pod_numbers`] for what that means.
+/// Whether an init container goes on beside what follows it.
+pub(crate) fn is_sidecar(init: &Container) -> bool {
+    init.restart_policy.as_deref() == Some("Always")
+}
+
+/// A pod's requests and limits: main containers and sidecars run together, so they add up; init containers run one after the other before
+/// them, each beside the sidecars that stand before it, so the greatest counts. A resource that no container limits has the limit zero
+/// here; see [`crate::pod_numbers`] for what that means.
 pub fn pod_amounts(spec: &PodSpec) -> (Amounts, Amounts) {
     let inits = spec.init_containers.as_deref().unwrap_or_default();
     let total = |amount: fn(&Container, Resource) -> Option<Quantity>| {
-        let main = spec
-            .containers
+        let (mut sidecars, mut starting) = (Amounts::default(), Amounts::default());
+        for init in inits {
+            let together = sidecars.plus(Amounts::of(init, amount));
+            starting = starting.max(together);
+            if is_sidecar(init) {
+                sidecars = together;
+            }
+        }
+        spec.containers
             .iter()
             .map(|c| Amounts::of(c, amount))
-            .fold(Amounts::default(), Amounts::plus);
-        inits
-            .iter()
-            .map(|c| Amounts::of(c, amount))
-            .fold(main, Amounts::max)
+            .fold(sidecars, Amounts::plus)
+            .max(starting)
     };
     (total(container_request), total(container_limit))
 }
@@ -129,6 +139,20 @@ mod tests {
         assert_eq!(requests.memory.value(), 64 << 20, "the sum");
         assert_eq!(limits.cpu.milli(), 2500);
         assert_eq!(limits.memory.value(), 0);
+    }
+
+    #[test]
+    fn sidecars_add_to_what_runs_beside_them() {
+        let sidecar = |name: &str, cpu: &str| Container {
+            restart_policy: Some("Always".to_owned()),
+            ..container(name, &[("cpu", cpu)], &[])
+        };
+        let init = |cpu: &str| container("i", &[("cpu", cpu)], &[]);
+        let main = [container("a", &[("cpu", "2")], &[])];
+        let asked = |inits: &[Container]| pod_amounts(&pod(inits, &main)).0.cpu.milli();
+        assert_eq!(asked(&[sidecar("s", "1"), sidecar("t", "1")]), 4000);
+        assert_eq!(asked(&[sidecar("s", "1"), init("5")]), 6000, "beside it");
+        assert_eq!(asked(&[init("5"), sidecar("s", "1")]), 5000, "before it");
     }
 
     #[test]

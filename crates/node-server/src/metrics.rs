@@ -61,6 +61,13 @@ pub(crate) async fn metrics<N: Node>(State(app): State<App<N>>) -> Response {
     text(out)
 }
 
+/// What was counted of each probe of each container.
+pub(crate) async fn probes<N: Node>(State(app): State<App<N>>) -> Response {
+    let mut out = Text::new();
+    app.metrics.write_probes(&mut out);
+    text(out)
+}
+
 pub(crate) fn text(out: Text) -> Response {
     ([(header::CONTENT_TYPE, Text::CONTENT_TYPE)], out.finish()).into_response()
 }

@@ -78,6 +78,7 @@ fn kubelet_routes<N: Node>() -> Router<App<N>> {
             get(logs::container_logs::<N>),
         )
         .route("/metrics", get(metrics::metrics::<N>))
+        .route("/metrics/probes", get(metrics::probes::<N>))
         .route("/metrics/resource", get(resource::metrics::<N>))
         .route(
             "/stats/summary",

@@ -4,7 +4,7 @@
 use crate::chance::Chance;
 use crate::history::{ContainerPlan, History, Node, Op, PodPlan, Program, Trouble, Weather};
 use crate::kind::{CrashPoint, Kind};
-use pod_model::FailureReason;
+use pod_model::{FailureReason, ProbeKind};
 
 const MOST_PODS: u64 = 4;
 
@@ -179,6 +179,8 @@ fn trouble(chance: &mut Chance, kind: Kind) -> Trouble {
             FailureReason::CreateContainerError,
             FailureReason::RunContainerError,
         ],
+        Kind::PostStart => &[FailureReason::FailedPostStartHook],
+        Kind::PreStop => &[FailureReason::FailedPreStopHook],
         _ => &[FailureReason::FailedKillPod],
     };
     match chance.below(4) {
@@ -224,12 +226,55 @@ fn pods(chance: &mut Chance) -> Vec<PodPlan> {
 fn containers(chance: &mut Chance, policy: &str, inits: u32, mains: u32) -> Vec<ContainerPlan> {
     let mut list = Vec::new();
     for number in 0..inits {
-        list.push(container(chance, policy, true, format!("init-{number}")));
+        let mut init = container(chance, policy, true, format!("init-{number}"));
+        if chance.percent(40) {
+            init.sidecar = true;
+            if let Some(last) = init.programs.last_mut() {
+                last.runs_ms = None;
+            }
+            add_hooks_and_probes(chance, &mut init);
+        }
+        list.push(init);
     }
     for number in 0..mains {
-        list.push(container(chance, policy, false, format!("app-{number}")));
+        let own = chance.pick(&[
+            None,
+            None,
+            None,
+            None,
+            Some("Always"),
+            Some("OnFailure"),
+            Some("Never"),
+        ]);
+        let policy = own.unwrap_or(policy);
+        let mut main = container(chance, policy, false, format!("app-{number}"));
+        main.policy = own.map(str::to_owned);
+        // what stays, ends with none of these, or not at all
+        if own.is_some() && chance.percent(50) {
+            let last = main.programs.last();
+            let stays = last.filter(|p| p.runs_ms.is_some()).map(Program::own_code);
+            main.restart_on = vec![1, 137];
+            main.restart_on.retain(|code| Some(*code) != stays);
+        }
+        add_hooks_and_probes(chance, &mut main);
+        list.push(main);
     }
     list
+}
+
+fn add_hooks_and_probes(chance: &mut Chance, container: &mut ContainerPlan) {
+    container.post_start = chance.percent(25);
+    container.pre_stop = chance.percent(30);
+    container.probes = ProbeKind::ALL.to_vec();
+    container.probes.retain(|_| chance.percent(25));
+    let last = container.programs.len() - 1;
+    for (number, program) in container.programs.iter_mut().enumerate() {
+        program.fit_after_ms = chance.pick(&[0, 20, 3_000]);
+        // what stays, stays well
+        if number < last && chance.percent(30) {
+            program.sick_after_ms = Some(chance.pick(&[10, 5_000, 60_000]));
+        }
+    }
 }
 
 fn container(chance: &mut Chance, policy: &str, init: bool, name: String) -> ContainerPlan {
@@ -248,6 +293,12 @@ fn container(chance: &mut Chance, policy: &str, init: bool, name: String) -> Con
     ContainerPlan {
         name,
         init,
+        policy: None,
+        restart_on: Vec::new(),
+        sidecar: false,
+        post_start: false,
+        pre_stop: false,
+        probes: Vec::new(),
         image: format!("registry.test/image-{}:1", chance.below(3)),
         pull: chance
             .pick(&["IfNotPresent", "IfNotPresent", "Always"])
@@ -270,5 +321,7 @@ fn ends(chance: &mut Chance, code: Option<i32>) -> Program {
             Some((40_000, 143)),
         ]),
         hangs_ms: chance.pick(&[0, 0, 0, 0, 1, 7_000, 100_000]),
+        fit_after_ms: 0,
+        sick_after_ms: None,
     }
 }

@@ -1,7 +1,7 @@
 //! A history: everything that happens to a node from outside, as data. It can be written down, read back and shortened.
 
 use crate::kind::{CrashPoint, Kind};
-use pod_model::{AdmittedPod, FailureReason};
+use pod_model::{AdmittedPod, FailureReason, ProbeKind};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +54,20 @@ pub struct PodPlan {
 pub struct ContainerPlan {
     pub name: String,
     pub init: bool,
+    /// Of a main container: its own `restartPolicy`, and the exit codes with which it is started again all the same.
+    #[serde(default)]
+    pub policy: Option<String>,
+    #[serde(default)]
+    pub restart_on: Vec<i32>,
+    /// Of an init container: it runs on.
+    #[serde(default)]
+    pub sidecar: bool,
+    #[serde(default)]
+    pub post_start: bool,
+    #[serde(default)]
+    pub pre_stop: bool,
+    #[serde(default)]
+    pub probes: Vec<ProbeKind>,
     pub image: String,
     /// As in `imagePullPolicy`.
     pub pull: String,
@@ -62,6 +76,10 @@ pub struct ContainerPlan {
 }
 
 impl ContainerPlan {
+    /// Its own policy, or its pod's.
+    pub(crate) fn policy<'a>(&'a self, of_pod: &'a str) -> &'a str {
+        self.policy.as_deref().unwrap_or(of_pod)
+    }
     pub(crate) fn program(&self, attempt: u32) -> Program {
         let list = &self.programs;
         list.get(attempt as usize)
@@ -83,6 +101,12 @@ pub struct Program {
     pub stops: Option<(u64, i32)>,
     /// It hangs in the kernel: even a kill takes this long.
     pub hangs_ms: u64,
+    /// When its startup and readiness probes pass, from its start.
+    #[serde(default)]
+    pub fit_after_ms: u64,
+    /// When its liveness probe fails for good, from its start.
+    #[serde(default)]
+    pub sick_after_ms: Option<u64>,
 }
 
 impl Program {
@@ -178,12 +202,26 @@ impl PodPlan {
             pod = pod.from_api();
         }
         for container in &self.containers {
-            pod = if container.init {
+            pod = if container.sidecar {
+                pod.sidecar(&container.name)
+            } else if container.init {
                 pod.init(&container.name)
             } else {
                 pod.container(&container.name)
             };
             pod = pod.image(&container.image).pull(&container.pull);
+            if let Some(policy) = &container.policy {
+                pod = pod.own_policy(policy, &container.restart_on);
+            }
+            if container.post_start {
+                pod = pod.post_start();
+            }
+            if container.pre_stop {
+                pod = pod.pre_stop();
+            }
+            for kind in &container.probes {
+                pod = pod.probe(*kind, None);
+            }
         }
         pod.build()
     }

@@ -17,6 +17,8 @@ pub enum Kind {
     Prepare(SandboxPart),
     EnsureImage,
     Start,
+    PostStart,
+    PreStop,
     Stop,
     Kill,
     Remove,
@@ -25,12 +27,14 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 12] = [
+    pub const ALL: [Kind; 14] = [
         Kind::Prepare(SandboxPart::Cgroup),
         Kind::Prepare(SandboxPart::Network),
         Kind::Prepare(SandboxPart::Volumes),
         Kind::EnsureImage,
         Kind::Start,
+        Kind::PostStart,
+        Kind::PreStop,
         Kind::Stop,
         Kind::Kill,
         Kind::Remove,
@@ -46,6 +50,8 @@ impl Kind {
             Action::Prepare { part, .. } => Kind::Prepare(*part),
             Action::EnsureImage { .. } => Kind::EnsureImage,
             Action::Start { .. } => Kind::Start,
+            Action::PostStart { .. } => Kind::PostStart,
+            Action::PreStop { .. } => Kind::PreStop,
             Action::Stop { .. } => Kind::Stop,
             Action::Kill { .. } => Kind::Kill,
             Action::Remove { .. } => Kind::Remove,
@@ -59,11 +65,13 @@ impl Kind {
             Kind::Prepare(part) => part as usize,
             Kind::EnsureImage => 3,
             Kind::Start => 4,
-            Kind::Stop => 5,
-            Kind::Kill => 6,
-            Kind::Remove => 7,
-            Kind::Undo(part) => 10 - part as usize,
-            Kind::Forget => 11,
+            Kind::PostStart => 5,
+            Kind::PreStop => 6,
+            Kind::Stop => 7,
+            Kind::Kill => 8,
+            Kind::Remove => 9,
+            Kind::Undo(part) => 12 - part as usize,
+            Kind::Forget => 13,
         }
     }
 }

@@ -45,8 +45,9 @@
 //!
 //! The kernel, tokio, files, real time. Wrong beliefs about those are found by `tests/node`. It does not run `pod_worker` itself.
 //!
-//! Places that later features take: a new action is a new [`Kind`], with effects in `effects` and crash points of its own; hooks and
-//! probes are programs' behaviour and happenings of the world; the reference learns sidecars in `restarts` and `phase`.
+//! How a probe comes to its answer: the world's prober tells when a program's probes pass, or its liveness fails.
+//!
+//! Places that later features take: a new action is a new [`Kind`], with effects in `effects` and crash points of its own.
 
 mod chance;
 mod figures;

@@ -3,9 +3,9 @@
 
 use pod_lifecycle::{
     ContainerState, Context, CrashBackOff, Decide, Event, Look, PartState, Phase, PodRecord, Retry,
-    Stage, Step, step,
+    Stage, Step, StopStep, step,
 };
-use pod_model::{Action, AdmittedPod, Now, Seq};
+use pod_model::{Action, AdmittedPod, ContainerRole, MonoTime, Now, Seq};
 use std::time::Duration;
 
 pub struct Mutant {
@@ -190,6 +190,88 @@ mutants! {
                 }
             }
         });
+    skips_pre_stop, "a stop signal does not wait for its hook", |record, pod, event, context, now|
+        but(step(record, pod, event, context, now), |done| {
+            for container in &mut done.record.containers {
+                if let ContainerState::Stopping { stop, .. } = &mut container.state && stop.step == StopStep::Hook {
+                    stop.step = StopStep::Turn;
+                    done.next_wake = Some(now.mono);
+                }
+            }
+            not_issued(done, |action| matches!(action, Action::PreStop { .. }));
+        });
+    stops_sidecars_at_once, "a sidecar does not wait for its turn to stop", |record, pod, event, context, now|
+        but(step(record, pod, event, context, now), |done| {
+            for container in &mut done.record.containers {
+                if let ContainerState::Stopping { stop, .. } = &mut container.state && stop.step == StopStep::Turn {
+                    stop.step = StopStep::Signal;
+                    done.next_wake = Some(now.mono);
+                }
+            }
+        });
+    skips_post_start, "a container is taken for running before its postStart", |record, pod, event, context, now|
+        but(step(record, pod, event, context, now), |done| {
+            for container in &mut done.record.containers {
+                if let ContainerState::Up(live) = &mut container.state {
+                    live.hooked = true;
+                }
+            }
+            not_issued(done, |action| matches!(action, Action::PostStart { .. }));
+        });
+    runs_post_start_twice, "a postStart that is over is run again", |record, pod, event, context, now| {
+        if !matches!(event, Event::Fact(_)) {
+            for container in &mut record.containers {
+                if let ContainerState::Up(live) = &mut container.state
+                    && pod.and_then(|pod| pod.container(&container.name))
+                        .is_some_and(|(_, c)| c.lifecycle.as_ref().is_some_and(|l| l.post_start.is_some()))
+                {
+                    live.hooked = false;
+                }
+            }
+        }
+        step(record, pod, event, context, now)
+    };
+    takes_what_runs_for_started, "a startup probe is not waited for", |record, pod, event, context, now|
+        but(step(record, pod, event, context, now), |done| {
+            for container in &mut done.record.containers {
+                if let ContainerState::Up(live) = &mut container.state {
+                    live.started = true;
+                }
+            }
+        });
+    takes_what_runs_for_ready, "a readiness probe is not waited for", |record, pod, event, context, now|
+        but(step(record, pod, event, context, now), |done| {
+            for container in &mut done.record.containers {
+                if let ContainerState::Up(live) = &mut container.state {
+                    live.ready = true;
+                }
+            }
+        });
+    ignores_liveness, "a container that fails its liveness probe lives on", |record, pod, event, context, now| {
+        let wake = Event::Wake;
+        let fails = matches!(event, Event::Probed(probed) if !probed.healthy);
+        step(record, pod, if fails { &wake } else { event }, context, now)
+    };
+    ends_with_its_sidecars, "a sidecar that ends is not started again", |record, pod, event, context, now| {
+        for container in &mut record.containers {
+            let is_sidecar = pod.and_then(|pod| pod.container(&container.name))
+                .is_some_and(|(role, _)| role == ContainerRole::Sidecar);
+            if is_sidecar && container.state == ContainerState::Down {
+                container.refused.at = Some(MonoTime(u64::MAX));
+            }
+        }
+        step(record, pod, event, context, now)
+    };
+    ignores_policies_of_containers, "a container's own restart policy and rules are not looked at", |record, pod, event, context, now| {
+        let without = pod.and_then(|pod| {
+            let mut manifest = pod.pod().clone();
+            for container in manifest.spec.iter_mut().flat_map(|spec| &mut spec.containers) {
+                container.restart_policy = None;
+            }
+            AdmittedPod::from_validated(manifest, pod.qos()).ok()
+        });
+        step(record, without.as_ref(), event, context, now)
+    };
     retries_pulls_at_once, "a registry that fails is asked again at once", |record, pod, event, context, now|
         but(step(record, pod, event, context, now), |done| {
             for container in &mut done.record.containers {

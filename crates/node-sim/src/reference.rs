@@ -1,7 +1,7 @@
 //! The naive reference: what the phase and the restart counts of a pod are in the end, told from its plan or from what happened to
 //! its containers, without stages, records, events or time.
 
-use crate::history::PodPlan;
+use crate::history::{ContainerPlan, PodPlan};
 use crate::truth::{Life, restarts};
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub(crate) fn of_plan(plan: &PodPlan) -> Expected {
     let mut blocked = false;
     for container in &plan.containers {
         if blocked {
-            lasts.push((container.init, Last::NeverStarted));
+            lasts.push((container, Last::NeverStarted));
             continue;
         }
         let mut attempt = 0;
@@ -38,17 +38,17 @@ pub(crate) fn of_plan(plan: &PodPlan) -> Expected {
             }
             let code = program.own_code();
             let is_last = attempt as usize >= container.programs.len();
-            if !restarts(&plan.policy, container.init, code) || is_last {
+            if !restarts(&plan.policy, container, code) || is_last {
                 break Last::Ended(code);
             }
             attempt += 1;
         };
-        blocked = container.init && last != Last::Ended(0);
+        blocked = container.init && !container.sidecar && last != Last::Ended(0);
         restarted.insert(
             container.name.clone(),
             i32::try_from(attempt).unwrap_or(i32::MAX),
         );
-        lasts.push((container.init, last));
+        lasts.push((container, last));
     }
     Expected {
         phase: phase(&plan.policy, &lasts),
@@ -76,7 +76,7 @@ pub(crate) fn of_life(plan: &PodPlan, life: &Life) -> Expected {
                 attempt.end.map_or(Last::Runs, |end| Last::Ended(end.code))
             }
         };
-        lasts.push((container.init, last));
+        lasts.push((container, last));
     }
     Expected {
         phase: phase(&plan.policy, &lasts),
@@ -84,33 +84,31 @@ pub(crate) fn of_life(plan: &PodPlan, life: &Life) -> Expected {
     }
 }
 
-fn phase(policy: &str, lasts: &[(bool, Last)]) -> &'static str {
+fn phase(policy: &str, lasts: &[(&ContainerPlan, Last)]) -> &'static str {
     let inits = || {
         lasts
             .iter()
-            .filter(|(init, _)| *init)
+            .filter(|(container, _)| container.init && !container.sidecar)
             .map(|(_, last)| *last)
     };
-    let mains = || {
-        lasts
-            .iter()
-            .filter(|(init, _)| !*init)
-            .map(|(_, last)| *last)
-    };
+    let mains = || lasts.iter().filter(|(container, _)| !container.init);
+    let has_begun = |last| last != Last::NeverStarted;
     let failed = |last| matches!(last, Last::Ended(code) if code != 0);
+    let sidecars = lasts.iter().filter(|(container, _)| container.sidecar);
     if policy == "Never" && inits().any(failed) {
         return "Failed";
     }
-    if inits().any(|last| last != Last::Ended(0)) || mains().any(|l| l == Last::NeverStarted) {
+    let waits = sidecars.chain(mains()).any(|(_, last)| !has_begun(*last));
+    if waits || inits().any(|last| last != Last::Ended(0)) {
         return "Pending";
     }
-    let goes_on = |last| match last {
-        Last::Ended(code) => restarts(policy, false, code),
+    let goes_on = |(container, last): &(&ContainerPlan, Last)| match last {
+        Last::Ended(code) => restarts(policy, container, *code),
         Last::Runs | Last::NeverStarted => true,
     };
     if mains().any(goes_on) {
         "Running"
-    } else if mains().any(failed) {
+    } else if mains().any(|(_, last)| failed(*last)) {
         "Failed"
     } else {
         "Succeeded"
@@ -120,7 +118,7 @@ fn phase(policy: &str, lasts: &[(bool, Last)]) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{ContainerPlan, Program};
+    use crate::history::Program;
 
     fn plan(policy: &str, containers: &[(&str, bool, &[Option<i32>])]) -> PodPlan {
         let program = |code: &Option<i32>| Program {
@@ -139,6 +137,12 @@ mod tests {
                 .map(|(name, init, codes)| ContainerPlan {
                     name: (*name).into(),
                     init: *init,
+                    policy: None,
+                    restart_on: Vec::new(),
+                    sidecar: false,
+                    post_start: false,
+                    pre_stop: false,
+                    probes: Vec::new(),
                     image: "x:1".into(),
                     pull: "IfNotPresent".into(),
                     programs: codes.iter().map(program).collect(),

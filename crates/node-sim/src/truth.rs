@@ -4,7 +4,7 @@
 //! has what the kernel knows of it. Nothing here reads a record of the core.
 
 use crate::history::{ContainerPlan, PodPlan};
-use pod_model::{ContainerKey, ContainerName, MonoTime, PodUid, WallTime};
+use pod_model::{ContainerKey, ContainerName, MonoTime, PodUid, ProbeKind, WallTime};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -30,6 +30,18 @@ pub(crate) struct Attempt {
     pub(crate) end: Option<End>,
     /// It is gone, and with it every trace.
     pub(crate) vanished: bool,
+    /// Its `postStart` was carried out.
+    pub(crate) hooked: bool,
+    /// Its `preStop` was begun.
+    pub(crate) pre_stopped: bool,
+    /// Its startup probe was told to have passed.
+    pub(crate) passed: bool,
+    /// Its readiness probe was told to have passed.
+    pub(crate) fit: bool,
+    /// A probe or its `postStart` was told to have failed: it is ended for that.
+    pub(crate) failed: bool,
+    /// A probe was: it is started again by every policy but `Never`.
+    pub(crate) sick: bool,
     /// It was told to stop.
     pub(crate) told: bool,
     /// It has to be told to stop before it is killed: there is time for that.
@@ -63,6 +75,8 @@ pub(crate) struct Life {
     pub(crate) deleted: bool,
     /// What runs may be killed from then on.
     pub(crate) kill_from: Option<MonoTime>,
+    /// When it was to go it was ending by itself, and had its time from then on.
+    pub(crate) ends_itself: bool,
     /// The agent that was told that it is to go, and could stop it in time.
     pub(crate) deleted_to: Option<u32>,
     /// Its record was lost or is old: counts and times are not what they would have been.
@@ -158,16 +172,31 @@ impl Truth {
     }
 }
 
-/// A kubelet's rule, for the containers of today: sidecars and rules of single containers are yet to come.
-pub(crate) fn restarts(policy: &str, init: bool, code: i32) -> bool {
-    match policy {
+/// A kubelet's rule: those of the container, then its policy, then the pod's.
+pub(crate) fn restarts(policy: &str, container: &ContainerPlan, code: i32) -> bool {
+    if container.sidecar {
+        return true;
+    }
+    if container.policy.is_some() && container.restart_on.contains(&code) {
+        return true;
+    }
+    match container.policy(policy) {
         "Never" => false,
         "OnFailure" => code != 0,
-        _ => !init || code != 0,
+        _ => !container.init || code != 0,
     }
 }
 
 impl Life {
+    pub(crate) fn attempts(&self, container: &str) -> impl Iterator<Item = &Attempt> {
+        let truth = self
+            .containers
+            .iter()
+            .find(|(name, _)| name.as_str() == container);
+        truth
+            .into_iter()
+            .flat_map(|(_, truth)| truth.attempts.values())
+    }
     /// Why this attempt must not be started now, if so.
     pub(crate) fn objection_to_start(
         &mut self,
@@ -204,7 +233,9 @@ impl Life {
         if attempt.boot != boot {
             return None;
         }
-        if !restarts(&plan.policy, container.init, end.code) {
+        let is_restarted = restarts(&plan.policy, container, end.code)
+            || (attempt.sick && container.policy(&plan.policy) != "Never");
+        if !is_restarted {
             return Some(format!(
                 "attempt {before} ended with {}, and the policy is {}",
                 end.code, plan.policy
@@ -220,6 +251,22 @@ impl Life {
         let seems_to_have_run = now.since(attempt.started);
         let is_unsure = attempt.vanished && seems_to_have_run > FORGET_AFTER;
         let is_forgotten = ran > FORGET_AFTER || is_unsure;
+        if attempt.sick {
+            // a kubelet starts it before it has seen its end, and counts from the end before
+            let ends = truth.attempts.range(..before).rev();
+            let mut ends = ends.filter_map(|(_, a)| Some((a.boot, a.end?.at)));
+            let (of_boot, earlier) = ends.next()?;
+            let delay = truth.back_off.delay;
+            let from = if of_boot != boot {
+                // by another clock, long ago
+                MonoTime(0)
+            } else if end.at >= earlier.plus(delay) {
+                earlier
+            } else {
+                end.at
+            };
+            return truth.back_off.objection(from, false, now, first, longest);
+        }
         truth
             .back_off
             .objection(end.at, is_forgotten, now, first, longest)
@@ -244,11 +291,34 @@ impl Life {
                 .into_iter()
                 .flat_map(BTreeMap::values)
                 .any(|a| a.boot == boot && a.end.is_some_and(|end| end.code == 0));
-            if !has_succeeded {
+            // started once is enough; of a lost record nobody can tell
+            let has_started = || {
+                self.tainted
+                    || self
+                        .attempts(&init.name)
+                        .any(|a| a.boot == boot && a.executed && a.has_started(init))
+            };
+            let is_done = if init.sidecar {
+                has_started()
+            } else {
+                has_succeeded
+            };
+            if !is_done {
                 return Some(format!("init container {} has not succeeded", init.name));
             }
         }
         None
+    }
+}
+
+impl Attempt {
+    /// As its plan says it: what may be told of it, and what may follow it.
+    pub(crate) fn has_started(&self, plan: &ContainerPlan) -> bool {
+        let probed = plan.probes.contains(&ProbeKind::Startup);
+        (self.hooked || !plan.post_start) && (self.passed || !probed)
+    }
+    pub(crate) fn lives(&self) -> bool {
+        self.executed && self.end.is_none() && !self.vanished
     }
 }
 

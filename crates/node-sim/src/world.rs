@@ -29,7 +29,8 @@ use disk::Disk;
 use kernel::Kernel;
 use pod_lifecycle::Decide;
 use pod_model::{
-    Action, AdmittedPod, ContainerKey, ExitSeen, Fact, MonoTime, Now, Observed, PodUid, WallTime,
+    Action, AdmittedPod, ContainerKey, ExitSeen, Fact, MonoTime, Now, Observed, PodUid, Probed,
+    WallTime,
 };
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -93,6 +94,10 @@ enum Happening {
     ExitTold {
         life: u32,
         seen: ExitSeen,
+    },
+    Probed {
+        life: u32,
+        probed: Probed,
     },
     Look {
         life: u32,
@@ -337,6 +342,7 @@ impl<'h> World<'h> {
             } if lives(life) => self.effect_is_due(&action, token),
             Happening::Answer { life, fact } if lives(life) => self.answered(fact),
             Happening::ExitTold { life, seen } if lives(life) => self.exit_told(seen),
+            Happening::Probed { life, probed } if lives(life) => self.probed(probed),
             Happening::Look { life } if lives(life) => self.look(),
             Happening::LookTold { life, observed } if lives(life) => self.look_told(observed),
             // it was an earlier agent's

@@ -46,9 +46,14 @@ impl Scene<'_> {
         self.record.sandbox_was_found();
     }
 
-    /// Main containers have been started, so all init containers must have succeeded.
+    /// Main containers have been started, so all init containers must have succeeded, and all sidecars have started.
     fn infer_init_success(&mut self) {
         let now = self.now;
+        for name in self.names(ContainerRole::Sidecar) {
+            if let Some(container) = self.record.container_mut(&name) {
+                container.succeeded = true;
+            }
+        }
         for name in self.names(ContainerRole::Init) {
             let Some(container) = self.record.container_mut(&name) else {
                 continue;

@@ -1,5 +1,7 @@
 //! What must hold after every step, written down without looking at how a step is made.
 
+mod stopping;
+
 use crate::step::{Context, Event};
 use crate::{ContainerState, Phase, PodRecord, Stage, Step};
 use pod_model::{Action, AdmittedPod, ContainerKey, ContainerRole, PodUid};
@@ -45,6 +47,8 @@ pub fn check(
     found.what_lives_is_not_left();
     found.nothing_starts_after_termination();
     found.init_containers_come_first();
+    found.hooks_have_their_time();
+    found.sidecars_stop_last();
     found.nothing_is_undone_under_a_process();
     found.nothing_goes_back();
     found.somebody_will_look_again();

@@ -47,19 +47,64 @@ pub struct Live {
     pub attempt: Attempt,
     pub pid: u32,
     pub started_at: WallTime,
+    /// When it was started, or adopted.
+    #[serde(default)]
+    pub since: MonoTime,
+    /// `postStart` is over, or there is none. Before that a kubelet does not say that it runs.
+    #[serde(default = "yes")]
+    pub hooked: bool,
+    /// The startup probe has passed.
+    #[serde(default)]
+    pub started: bool,
+    /// What the readiness probe said last.
+    #[serde(default)]
+    pub ready: bool,
+}
+
+/// An older record's containers had no hooks.
+fn yes() -> bool {
+    true
 }
 
 /// How far the stopping of one container is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopProgress {
-    /// When it is killed.
+    /// When its grace is over.
     pub deadline: MonoTime,
+    /// The stop signal leaves it this time in any case, however late it came.
+    #[serde(default)]
+    pub least: MonoTime,
+    #[serde(default)]
+    pub step: StopStep,
     /// The stop signal was delivered, or there is no time for one.
     pub told: bool,
     /// Of the stop signal before the deadline, of the kill after it.
     pub retry: Retry,
     /// The kill has been issued at least once.
     pub killed: bool,
+}
+
+/// What comes next in stopping a container. It only goes down this list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum StopStep {
+    /// `preStop`, which is broken off at the deadline.
+    Hook,
+    /// A sidecar waits for all that was started after it, at most until the deadline.
+    Turn,
+    /// The stop signal, and the kill.
+    #[default]
+    Signal,
+}
+
+impl StopProgress {
+    /// When it is killed.
+    pub(crate) fn kill_at(&self) -> MonoTime {
+        self.deadline.max(self.least)
+    }
+    pub(crate) fn hook_is_over(&mut self, least: MonoTime) {
+        self.step = StopStep::Turn;
+        self.least = least;
+    }
 }
 
 impl ContainerState {
@@ -98,6 +143,7 @@ pub enum WaitReason {
     CreateContainerConfigError,
     CreateContainerError,
     RunContainerError,
+    PostStartHookError,
 }
 
 impl WaitReason {
@@ -113,6 +159,7 @@ impl WaitReason {
             Self::CreateContainerConfigError => "CreateContainerConfigError",
             Self::CreateContainerError => "CreateContainerError",
             Self::RunContainerError => "RunContainerError",
+            Self::PostStartHookError => "PostStartHookError",
         }
     }
 }
@@ -150,8 +197,11 @@ pub struct ContainerRecord {
     pub made: Option<Made>,
     /// The last two endings, the newest first.
     pub endings: Vec<Ending>,
-    /// An init container that has succeeded in this sandbox.
+    /// In this sandbox, an init container has succeeded, or a sidecar has started: what follows it may start.
     pub succeeded: bool,
+    /// The attempt that a probe ended so that it is started again, however it then ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<Attempt>,
     pub crash: CrashBackOff,
     /// The back-off before the next attempt is over and counted.
     pub back_off_served: bool,
@@ -170,12 +220,18 @@ impl ContainerRecord {
             made: None,
             endings: Vec::new(),
             succeeded: false,
+            again: None,
             crash: CrashBackOff::default(),
             back_off_served: false,
             image: ImageProgress::default(),
             refused: Retry::default(),
             waiting: None,
         }
+    }
+    /// Its last attempt was ended by a probe, so that it is started again.
+    pub(crate) fn was_ended_to_restart(&self) -> bool {
+        let ended = self.last_ending().map(|ending| ending.attempt);
+        ended.is_some() && ended == self.again
     }
     pub fn last_ending(&self) -> Option<&Ending> {
         self.endings.first()

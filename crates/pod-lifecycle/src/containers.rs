@@ -1,19 +1,17 @@
 //! Which container starts when, and whether it starts again.
 //!
-//! Init containers run one after the other, each until it succeeds; then all main containers run side by side. Places that later
-//! features take: a restartable init container lets the next one start once it is up instead of once it succeeded
-//! (`next_init`); a container's own restart policy and rules decide in `restarts`; a hook or a probe turns `Up` into `Stopping`
-//! while the pod stays [`Stage::Running`](crate::Stage::Running), which `stop_containers` already serves there.
+//! Init containers run one after the other, each until it succeeds; a sidecar among them lets the next one start once it has started,
+//! and runs on; then all main containers run side by side. A hook or a probe that fails turns `Up` into `Stopping` while the pod stays
+//! [`Stage::Running`](crate::Stage::Running).
 
 use crate::back_off::Fingerprint;
 use crate::ending::bounded;
 use crate::step::Scene;
-use crate::{
-    ContainerRecord, ContainerState, Ending, Live, Made, Remains, Retry, WaitReason, Waiting,
-};
+use crate::view::is_started;
+use crate::{ContainerRecord, ContainerState, Ending, Made, Remains, Retry, WaitReason, Waiting};
 use pod_model::{
-    Action, AdmittedPod, Attempt, ContainerKey, ContainerName, ContainerRole, ExitRecord, Failure,
-    FailureReason, MonoTime, Now, Reason, RestartPolicy,
+    Action, Attempt, ContainerKey, ContainerName, ContainerRole, ExitRecord, Failure,
+    FailureReason, MonoTime, Now, Reason,
 };
 use std::time::Duration;
 
@@ -23,29 +21,25 @@ const LONGEST_REFUSED: Duration = Duration::from_secs(60);
 /// A container of which this many dead attempts could not be removed is not started again until one could.
 pub(crate) const MOST_REMAINS: usize = 4;
 
-/// Whether a container that ended with `code` is started again.
-pub(crate) fn restarts(role: ContainerRole, policy: RestartPolicy, code: i32) -> bool {
-    match (role, policy) {
-        (_, RestartPolicy::Never) | (ContainerRole::Init, _) if code == 0 => false,
-        (_, RestartPolicy::Never) => false,
-        (_, RestartPolicy::OnFailure) => code != 0,
-        (_, RestartPolicy::Always) => true,
+/// What the crash back-off is counted from: the end of the container. What a probe ended, a kubelet starts again before it has seen that
+/// end, and counts from the one before; only if that makes it wait, it looks again and finds the new one.
+fn back_off_from(container: &ContainerRecord, fingerprint: u64) -> Option<MonoTime> {
+    let finished = container.last_ending()?.finished_mono;
+    if !container.was_ended_to_restart() {
+        return Some(finished);
     }
-}
-
-/// Whether this container, having ended, is started again.
-pub(crate) fn is_restarted(pod: &AdmittedPod, container: &ContainerRecord) -> bool {
-    let Some((role, _)) = pod.container(&container.name) else {
-        return false;
-    };
-    container
-        .last_ending()
-        .is_some_and(|ending| restarts(role, pod.restart_policy(), ending.code))
+    let before = container.endings.get(1)?.finished_mono;
+    let waits = container
+        .crash
+        .until(before, fingerprint, finished)
+        .is_some();
+    Some(if waits { finished } else { before })
 }
 
 impl Scene<'_> {
     pub(crate) fn is_restarted(&self, container: &ContainerRecord) -> bool {
-        self.pod.is_some_and(|pod| is_restarted(pod, container))
+        self.pod
+            .is_some_and(|pod| crate::policy::is_restarted(pod, container))
     }
 
     pub(crate) fn names(&self, role: ContainerRole) -> Vec<ContainerName> {
@@ -60,26 +54,46 @@ impl Scene<'_> {
     /// [`Stage::Running`](crate::Stage::Running)
     pub(crate) fn run_containers(&mut self) {
         self.tend_remains();
+        if self.fail_past_deadline() {
+            return;
+        }
         self.stop_containers();
         if self.has_ended() {
             self.record.stage = self.terminating_by_itself();
             return;
         }
-        match self.next_init() {
-            Some(name) => self.start(&name),
-            None => {
-                for name in self.names(ContainerRole::Main) {
-                    self.start(&name);
-                }
+        let all = self.in_order();
+        for (_, name) in &all {
+            self.run_post_start(name);
+        }
+        for (role, name) in all {
+            self.start(&name);
+            if role == ContainerRole::Sidecar {
+                self.note_start_of_sidecar(&name);
+            }
+            let may_follow = self.record.container(&name).is_none_or(|c| c.succeeded);
+            if role != ContainerRole::Main && !may_follow {
+                return;
             }
         }
     }
 
-    /// The first init container that has not succeeded.
-    fn next_init(&self) -> Option<ContainerName> {
-        self.names(ContainerRole::Init)
-            .into_iter()
-            .find(|name| self.record.container(name).is_some_and(|c| !c.succeeded))
+    fn note_start_of_sidecar(&mut self, name: &ContainerName) {
+        let Some((_, spec)) = self.pod.and_then(|pod| pod.container(name)) else {
+            return;
+        };
+        if let Some(container) = self.record.container_mut(name)
+            && let ContainerState::Up(live) = &container.state
+            && is_started(live, spec)
+        {
+            container.succeeded = true;
+        }
+    }
+
+    /// The pod's containers in their order of start.
+    fn in_order(&self) -> Vec<(ContainerRole, ContainerName)> {
+        let all = self.pod.iter().flat_map(|pod| pod.containers());
+        all.map(|(role, name, _)| (role, name.clone())).collect()
     }
 
     /// Nothing of it runs and nothing of it is to be started any more.
@@ -107,6 +121,11 @@ impl Scene<'_> {
             if let Some(container) = self.record.container_mut(&name).filter(|_| again) {
                 container.succeeded = false;
                 container.state = ContainerState::Waiting;
+            }
+        }
+        for name in self.names(ContainerRole::Sidecar) {
+            if let Some(container) = self.record.container_mut(&name) {
+                container.succeeded = false;
             }
         }
     }
@@ -161,12 +180,9 @@ impl Scene<'_> {
         let fingerprint = self.fingerprint(name);
         let now = self.now.mono;
         let until = self.record.container(name).and_then(|container| {
-            let ending = container
-                .last_ending()
-                .filter(|_| !container.back_off_served)?;
-            container
-                .crash
-                .until(ending.finished_mono, fingerprint, now)
+            let from =
+                back_off_from(container, fingerprint).filter(|_| !container.back_off_served)?;
+            container.crash.until(from, fingerprint, now)
         });
         if until.is_none() {
             return true;
@@ -199,16 +215,13 @@ impl Scene<'_> {
         let Some(container) = self.record.container_mut(name) else {
             return;
         };
-        if let Some(finished) = container
-            .last_ending()
-            .map(|e| e.finished_mono)
-            .filter(|_| !container.back_off_served)
-        {
-            container
-                .crash
-                .advance(finished, fingerprint, settings, now);
-            container.back_off_served = true;
+        if container.back_off_served {
+            return;
         }
+        if let Some(from) = back_off_from(container, fingerprint) {
+            container.crash.advance(from, fingerprint, settings, now);
+        }
+        container.back_off_served = container.last_ending().is_some();
     }
 
     /// Of what a kubelet keys its back-off with: a change of the image or the resources begins anew.
@@ -234,11 +247,7 @@ impl Scene<'_> {
 
     /// The executor says that the program runs.
     pub(crate) fn started(&mut self, key: &ContainerKey, pid: u32, at: Now) {
-        let live = Live {
-            attempt: key.attempt,
-            pid,
-            started_at: at.wall,
-        };
+        let live = self.newly_live(key, pid, at.wall, at.mono);
         let Some(container) = self.record.container_mut(&key.name) else {
             return;
         };
@@ -341,14 +350,16 @@ impl Scene<'_> {
     }
 
     pub(crate) fn ended(&mut self, name: &ContainerName, ending: Ending) {
-        let is_init = self
-            .pod
-            .and_then(|pod| pod.container(name))
-            .is_some_and(|(role, _)| role == ContainerRole::Init);
+        let role = self.pod.and_then(|pod| pod.container(name)).map(|(r, _)| r);
+        self.break_off_hooks(name);
         let Some(container) = self.record.container_mut(name) else {
             return;
         };
-        container.succeeded = is_init && ending.code == 0;
+        container.succeeded = match role {
+            Some(ContainerRole::Init) => ending.code == 0,
+            Some(ContainerRole::Sidecar) => container.succeeded,
+            Some(ContainerRole::Main) | None => false,
+        };
         container.state = ContainerState::Down;
         let attempt = ending.attempt;
         container.ended(ending);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  prepare, start, remove, undo, forget ──► one queue, first in first out ──► at most `kernel_slots` run
-//!  stop, kill, ensure image             ──► out at once
+//!  hooks, stop, kill, ensure image      ──► out at once
 //!  a pull that is to begin              ──► one queue, first in first out ──► at most `max_parallel_image_pulls` run
 //! ```
 //!
@@ -50,9 +50,11 @@ impl Dispatcher {
             return;
         }
         match action {
-            Action::Stop { .. } | Action::Kill { .. } | Action::EnsureImage { .. } => {
-                self.express.push_back(action)
-            }
+            Action::PostStart { .. }
+            | Action::PreStop { .. }
+            | Action::Stop { .. }
+            | Action::Kill { .. }
+            | Action::EnsureImage { .. } => self.express.push_back(action),
             Action::Prepare { .. }
             | Action::Start { .. }
             | Action::Remove { .. }

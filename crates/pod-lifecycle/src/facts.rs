@@ -1,7 +1,7 @@
 //! What answers, exits and listings teach the record.
 
 use crate::step::{Look, Scene};
-use crate::{ContainerState, Ending, Live};
+use crate::{ContainerState, Ending};
 use pod_model::{
     Action, ContainerKey, ExitSeen, Fact, Failure, ObservedContainer, ObservedState, Outcome,
 };
@@ -35,6 +35,12 @@ impl Scene<'_> {
             (Action::Start { container, .. }, Ok(_)) => self.started(container, 0, fact.at),
             (Action::Start { container, .. }, Err(failure)) => {
                 self.not_started(container, failure, fact.at)
+            }
+            (Action::PostStart { container }, outcome) => {
+                self.post_start_answered(container, outcome.as_ref().err())
+            }
+            (Action::PreStop { container }, outcome) => {
+                self.pre_stop_answered(container, outcome.as_ref().err())
             }
             (Action::Stop { container }, outcome) => {
                 self.stop_answered(container, outcome.as_ref().err())
@@ -197,11 +203,9 @@ impl Scene<'_> {
             }
             ObservedState::Created => self.find_remains(key, false),
             ObservedState::Running { pid, started_at } => {
-                let live = Live {
-                    attempt: key.attempt,
-                    pid,
-                    started_at,
-                };
+                let mut live = self.newly_live(key, pid, started_at, self.now.mono);
+                // its start was written down, so it had no hook yet; of one that is not known, it may have been long ago
+                live.hooked |= !is_unsure;
                 match live_attempt {
                     Some(attempt) if attempt == key.attempt => {
                         if is_unsure {

@@ -22,7 +22,7 @@ impl Scene<'_> {
         let Some(pod) = self.pod else { return };
         let inits = pod
             .containers()
-            .filter(|(role, _, _)| *role == ContainerRole::Init);
+            .filter(|(role, _, _)| *role != ContainerRole::Main);
         let next_init = inits
             .map(|(_, name, _)| name)
             .find(|name| self.record.container(name).is_some_and(|c| !c.succeeded));

@@ -1,7 +1,7 @@
 //! What goes into [`NodeCore`](crate::NodeCore), and the status that comes out of it.
 
 use k8s_openapi::api::core::v1::PodStatus;
-use pod_model::{Action, AdmittedPod, ExitSeen, Fact, Observed, PodUid};
+use pod_model::{Action, AdmittedPod, ExitSeen, Fact, Observed, PodUid, ProbeFailed, Probed};
 use std::time::Duration;
 
 /// Everything that can happen to a node's pods.
@@ -22,6 +22,10 @@ pub enum Input {
     /// An action was answered.
     Fact(Fact),
     Exit(ExitSeen),
+    /// A probe's answer has changed. Ignored of an attempt that is not the living one.
+    Probed(Probed),
+    /// A probe failed once: an event.
+    ProbeFailed(ProbeFailed),
     /// A full listing. Nothing is started and nothing taken away before the first one.
     Observed(Observed),
     /// Every source has been read once: what no source has named by now, nobody wants.

@@ -42,10 +42,14 @@
 //! | `facts` | what answers, exits and listings mean |
 //! | `sandbox` | making and undoing the sandbox |
 //! | `images` | having the image, backing off from a registry |
-//! | `containers` | init order, restart policy, crash back-off |
+//! | `containers` | init order, crash back-off |
+//! | `policy` | whether a container that ended is started again |
+//! | `hooks` | `postStart`, `preStop` |
+//! | `probes` | what is probed, and what it means |
 //! | `adoption` | containers whose start was not written down |
 //! | `restore` | what a record becomes after a restart or a reboot |
-//! | `termination` | stop, kill, clean up, forget |
+//! | `stopping` | the hook before it, stop, kill |
+//! | `termination` | why and when a pod ends, clean up, forget |
 //! | `view` | what a container looks like from outside; phase; conditions |
 //! | `status` | the `PodStatus` |
 //! | `dispatch` | limits over all pods |
@@ -60,27 +64,32 @@ mod dispatch;
 mod ending;
 mod facts;
 mod go_text;
+mod hooks;
 mod images;
 mod input;
 mod node;
+mod policy;
+mod probes;
 mod record;
 mod restore;
 mod sandbox;
 mod settings;
 mod status;
 mod step;
+mod stopping;
 mod termination;
 mod view;
 
 pub use back_off::{CrashBackOff, PullBackOff, Retry};
 pub use check::{Violation, check};
 pub use container::{
-    ContainerRecord, ContainerState, ImageProgress, Live, Made, Remains, StopProgress, WaitReason,
-    Waiting,
+    ContainerRecord, ContainerState, ImageProgress, Live, Made, Remains, StopProgress, StopStep,
+    WaitReason, Waiting,
 };
 pub use ending::{EndReason, Ending};
 pub use input::{Input, StatusUpdate};
 pub use node::{Decide, NodeCore};
+pub use probes::targets;
 pub use record::{
     Condition, Conditions, PartState, Phase, PodRecord, Sandbox, Stage, Terminating, WhyTerminating,
 };

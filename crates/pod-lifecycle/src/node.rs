@@ -127,6 +127,14 @@ impl NodeCore {
                 }
             }
             Input::Exit(seen) => self.exit(&seen, now),
+            Input::Probed(probed) => {
+                self.step(&probed.container.pod.clone(), &Event::Probed(&probed), now)
+            }
+            Input::ProbeFailed(failed) => self.step(
+                &failed.container.pod.clone(),
+                &Event::ProbeFailed(&failed),
+                now,
+            ),
             Input::Observed(observed) => self.observed(&observed, now),
             Input::SourcesReady => self.sources_are_ready(now),
             Input::Leftovers(uids) => self.found(uids, now),

@@ -202,6 +202,12 @@ pub struct PodRecord {
     /// It broke a limit and fails for it: the message of its status. Written once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evicted: Option<String>,
+    /// The limit was `activeDeadlineSeconds`.
+    #[serde(default)]
+    pub past_deadline: bool,
+    /// In this boot, since when `activeDeadlineSeconds` counts, and what of it had passed by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active: Option<(MonoTime, Duration)>,
 }
 
 impl PodRecord {
@@ -252,6 +258,8 @@ impl PodRecord {
             conditions: Conditions::default(),
             rebooted: false,
             evicted: None,
+            past_deadline: false,
+            active: None,
         }
     }
 

@@ -61,6 +61,7 @@ impl PodRecord {
         }
         self.forgetting.rebooted();
         self.first_seen.mono = now.mono;
+        self.active = None;
         match &mut self.stage {
             Stage::Admitted => {}
             Stage::Preparing | Stage::Running => {

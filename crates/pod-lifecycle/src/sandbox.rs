@@ -16,6 +16,9 @@ impl Scene<'_> {
             return;
         }
         self.record.start_time.get_or_insert(self.now.wall);
+        if self.fail_past_deadline() {
+            return;
+        }
         if std::mem::take(&mut self.record.rebooted) {
             self.begin_again_after_reboot();
         }
@@ -30,6 +33,9 @@ impl Scene<'_> {
     /// meanwhile.
     pub(crate) fn prepare(&mut self) {
         self.tend_remains();
+        if self.fail_past_deadline() {
+            return;
+        }
         for part in SandboxPart::ALL {
             let retry = match self.record.sandbox.part(part) {
                 PartState::Ready => continue,

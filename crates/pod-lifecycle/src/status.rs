@@ -1,8 +1,8 @@
 //! The pod's status as a kubelet would write it. A function of the record; nothing is remembered here.
 
 use crate::ending::{LOST, cut};
-use crate::termination::EVICTED;
-use crate::view::{State, View, incomplete_inits, unready_mains, views};
+use crate::termination::{DEADLINE_EXCEEDED, EVICTED};
+use crate::view::{INITS, MAINS, State, View, closed_gates, incomplete_inits, unready, views};
 use crate::{
     Condition, ContainerRecord, EndReason, Ending, Phase, PodRecord, Settings, WaitReason,
 };
@@ -34,7 +34,14 @@ pub fn status(record: &PodRecord, pod: &AdmittedPod, settings: &Settings) -> Pod
         .filter(|_| record.phase == Phase::Failed);
     PodStatus {
         phase: Some(record.phase.as_str().to_owned()),
-        reason: evicted.map(|_| EVICTED.to_owned()),
+        reason: evicted.map(|_| {
+            let reason = if record.past_deadline {
+                DEADLINE_EXCEEDED
+            } else {
+                EVICTED
+            };
+            reason.to_owned()
+        }),
         message: evicted.cloned(),
         conditions: Some(conditions(record, pod, generation)),
         host_ip: host_ips.first().map(|ip| (*ip).clone()),
@@ -44,10 +51,8 @@ pub fn status(record: &PodRecord, pod: &AdmittedPod, settings: &Settings) -> Pod
         start_time: record.start_time.map(time),
         qos_class: Some(pod.qos().as_str().to_owned()),
         observed_generation: generation,
-        init_container_statuses: list(
-            container_statuses(record, pod, ContainerRole::Init).into_iter(),
-        ),
-        container_statuses: list(container_statuses(record, pod, ContainerRole::Main).into_iter()),
+        init_container_statuses: list(container_statuses(record, pod, INITS).into_iter()),
+        container_statuses: list(container_statuses(record, pod, MAINS).into_iter()),
         ..PodStatus::default()
     }
 }
@@ -93,12 +98,19 @@ fn conditions(record: &PodRecord, pod: &AdmittedPod, generation: Option<i64>) ->
         Phase::Failed => (Some("PodFailed"), None),
         _ if held.containers_ready.holds => (None, None),
         _ => {
-            let names = unready_mains(record, pod).join(" ");
+            let names = unready(record, pod).join(" ");
             (
                 Some("ContainersNotReady"),
                 Some(format!("containers with unready status: [{names}]")),
             )
         }
+    };
+    // as the condition before it, and then what others say
+    let (gate, gate_message) = if held.containers_ready.holds && !held.ready.holds {
+        let text = closed_gates(pod).join(", ");
+        (Some("ReadinessGatesNotReady"), Some(text))
+    } else {
+        (not_ready, not_ready_message.clone())
     };
     vec![
         condition(
@@ -113,7 +125,7 @@ fn conditions(record: &PodRecord, pod: &AdmittedPod, generation: Option<i64>) ->
             not_initialized,
             not_initialized_message,
         ),
-        condition("Ready", held.ready, not_ready, not_ready_message.clone()),
+        condition("Ready", held.ready, gate, gate_message),
         condition(
             "ContainersReady",
             held.containers_ready,
@@ -127,7 +139,7 @@ fn conditions(record: &PodRecord, pod: &AdmittedPod, generation: Option<i64>) ->
 fn container_statuses(
     record: &PodRecord,
     pod: &AdmittedPod,
-    role: ContainerRole,
+    roles: &[ContainerRole],
 ) -> Vec<ContainerStatus> {
     let has_init = pod
         .spec()
@@ -139,16 +151,14 @@ fn container_statuses(
     } else {
         "ContainerCreating"
     };
-    let mut statuses: Vec<ContainerStatus> = views(record, pod, role)
+    let mut statuses: Vec<ContainerStatus> = views(record, pod, roles)
         .into_iter()
         .filter_map(|(container, view)| {
             let (_, spec) = pod.container(&container.name)?;
-            Some(container_status(
-                record, container, spec, role, view, initial,
-            ))
+            Some(container_status(record, container, spec, view, initial))
         })
         .collect();
-    if role == ContainerRole::Main {
+    if roles == MAINS {
         // a kubelet sorts them by name; init containers keep their order
         statuses.sort_by(|a, b| a.name.cmp(&b.name));
     }
@@ -159,7 +169,6 @@ fn container_status(
     record: &PodRecord,
     container: &ContainerRecord,
     spec: &Container,
-    role: ContainerRole,
     view: View<'_>,
     initial: &str,
 ) -> ContainerStatus {
@@ -169,8 +178,6 @@ fn container_status(
             .uri()
     };
     let longest = LONGEST_MESSAGES_OF_A_POD / record.containers.len().max(1);
-    let is_running = matches!(view.state, State::Running(_));
-    let has_succeeded = matches!(view.state, State::Ended(ending) if ending.code == 0);
     let made = container.made.as_ref();
     ContainerStatus {
         name: container.name.to_string(),
@@ -178,11 +185,8 @@ fn container_status(
         image_id: made.map(|made| made.image_id.clone()).unwrap_or_default(),
         container_id: made.map(|made| id(made.attempt)),
         restart_count: made.map_or(0, |made| i32::try_from(made.attempt.0).unwrap_or(i32::MAX)),
-        ready: match role {
-            ContainerRole::Init => has_succeeded,
-            ContainerRole::Main => is_running,
-        },
-        started: Some(is_running),
+        ready: view.is_ready(spec),
+        started: Some(view.has_started(spec)),
         state: Some(state(view.state, initial, &id, longest)),
         last_state: Some(
             view.last

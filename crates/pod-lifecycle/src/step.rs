@@ -9,7 +9,7 @@
 use crate::{PodRecord, Settings, Stage, WhyTerminating};
 use pod_model::{
     Action, AdmittedPod, ContainerKey, ContainerName, ExitSeen, Fact, MonoTime, Now,
-    ObservedContainer, Reason, Seq,
+    ObservedContainer, ProbeFailed, Probed, Reason, Seq,
 };
 use std::time::Duration;
 
@@ -22,6 +22,10 @@ pub enum Event<'a> {
     Fact(&'a Fact),
     /// A container ended. May come before the answer to its start, twice, or late.
     Exit(&'a ExitSeen),
+    /// A probe's answer has changed.
+    Probed(&'a Probed),
+    /// A probe failed once.
+    ProbeFailed(&'a ProbeFailed),
     /// A full listing.
     Look(Look<'a>),
     /// The pod is to go. `withdrawn` are actions of it that were issued and not begun: they will not be answered.
@@ -125,6 +129,8 @@ impl Scene<'_> {
             Event::Wake => {}
             Event::Fact(fact) => self.absorb_fact(fact),
             Event::Exit(seen) => self.absorb_exit(seen),
+            Event::Probed(probed) => self.absorb_probed(probed),
+            Event::ProbeFailed(failed) => self.absorb_probe_failed(failed),
             Event::Look(look) => self.absorb_look(look),
             Event::Delete {
                 why,

@@ -1,21 +1,21 @@
-//! The end of a pod: told to stop, killed at the deadline, cleaned up, forgotten.
+//! The end of a pod: its containers are ended, what they left is cleaned up, it is forgotten.
 
 use crate::ending::bounded;
 use crate::step::Scene;
-use crate::{ContainerState, Retry, Stage, StopProgress, Terminating, WhyTerminating};
-use pod_model::{Action, ContainerKey, Failure, Reason};
+use crate::{ContainerState, Stage, StopStep, Terminating, WhyTerminating};
+use pod_model::{Action, ContainerKey, ContainerRole, Failure, Reason};
 use std::time::Duration;
 
 /// A kubelet's `minimumGracePeriodInSeconds`. Only an explicit zero is shorter.
-const LEAST_GRACE: Duration = Duration::from_secs(2);
+pub(crate) const LEAST_GRACE: Duration = Duration::from_secs(2);
 /// A kubelet's `immediateEvictionGracePeriodSeconds` is 1, and then the least grace counts.
 const EVICTION_GRACE: Duration = LEAST_GRACE;
-/// Reason of the event and of the status.
+/// Reasons of the event and of the status.
 pub(crate) const EVICTED: &str = "Evicted";
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LONGEST_RETRY: Duration = Duration::from_secs(30);
-/// A kill was delivered, and the end has not been seen: look after it.
-const FIRST_REKILL: Duration = Duration::from_secs(5);
+pub(crate) const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
+const PAST_DEADLINE: &str = "Pod was active on the node longer than the specified deadline";
+pub(crate) const FIRST_RETRY: Duration = Duration::from_secs(1);
+pub(crate) const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
 impl Scene<'_> {
     pub(crate) fn absorb_delete(
@@ -62,7 +62,31 @@ impl Scene<'_> {
         self.record.stage = self.terminating(WhyTerminating::Evicted, EVICTION_GRACE);
     }
 
-    fn spec_grace(&self) -> Duration {
+    /// A kubelet's `activeDeadlineHandler`: whether the pod has been active for too long, and fails now.
+    pub(crate) fn fail_past_deadline(&mut self) -> bool {
+        let seconds = self.pod.and_then(|pod| pod.spec().active_deadline_seconds);
+        let (Some(seconds), Some(start)) = (seconds, self.record.start_time) else {
+            return false;
+        };
+        let allowed = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        let now = self.now;
+        let passed = u64::try_from(now.wall.0.saturating_sub(start.0)).unwrap_or(0);
+        let (since, before) = *self
+            .record
+            .active
+            .get_or_insert((now.mono, Duration::from_nanos(passed)));
+        if !self.is_due(Some(since.plus(allowed.saturating_sub(before)))) {
+            return false;
+        }
+        self.say(Reason::normal(DEADLINE_EXCEEDED, PAST_DEADLINE));
+        self.record.evicted = Some(PAST_DEADLINE.to_owned());
+        self.record.past_deadline = true;
+        let grace = self.spec_grace();
+        self.record.stage = self.terminating(WhyTerminating::Evicted, grace);
+        true
+    }
+
+    pub(crate) fn spec_grace(&self) -> Duration {
         self.pod
             .map_or(Duration::ZERO, |pod| pod.grace_period().max(LEAST_GRACE))
     }
@@ -107,125 +131,42 @@ impl Scene<'_> {
             return;
         };
         let deadline = terminating.deadline;
-        let mut told = Vec::new();
+        let at_once = terminating.grace.is_zero();
+        // a pod that asks for no time has its least, and no hooks
+        let asks_for_none = self.pod.is_some_and(|pod| pod.grace_period().is_zero());
+        let has_time = !asks_for_none || terminating.grace > LEAST_GRACE;
+        let mut up = Vec::new();
         for container in &mut self.record.containers {
             match &mut container.state {
-                ContainerState::Up(live) => {
-                    let stop = StopProgress {
-                        deadline,
-                        told: false,
-                        retry: Retry::default(),
-                        killed: false,
-                    };
-                    container.state = ContainerState::Stopping {
-                        live: live.clone(),
-                        stop,
-                    };
-                    told.push(container.name.clone());
-                }
+                ContainerState::Up(_) => up.push(container.name.clone()),
                 ContainerState::Stopping { stop, .. } => {
-                    stop.deadline = stop.deadline.min(deadline)
+                    stop.deadline = stop.deadline.min(deadline);
+                    if at_once {
+                        stop.step = StopStep::Signal;
+                        stop.least = stop.least.min(deadline);
+                    }
                 }
                 _ => {}
             }
         }
-        for name in told {
-            self.say(Reason::normal("Killing", format!("Stopping container {name}")).of(&name));
+        for name in up {
+            let text = format!("Stopping container {name}");
+            let step = match self.pod.and_then(|pod| pod.container(&name)) {
+                _ if at_once => StopStep::Signal,
+                _ if has_time && self.has_pre_stop(&name) => StopStep::Hook,
+                Some((ContainerRole::Sidecar, _)) => StopStep::Turn,
+                _ => StopStep::Signal,
+            };
+            self.begin_stop(&name, text, deadline, step);
+        }
+        if at_once {
+            self.abandon(|action| matches!(action, Action::PreStop { .. }));
         }
         self.stop_containers();
         self.tend_remains();
         let is_preparing = self.in_flight(|a| matches!(a, Action::Prepare { .. }));
         if self.looked && !is_preparing && !self.record.may_have_processes() {
             self.record.stage = Stage::CleaningUp;
-        }
-    }
-
-    /// The next thing to do about each container that is stopping.
-    pub(crate) fn stop_containers(&mut self) {
-        let now = self.now.mono;
-        for index in 0..self.record.containers.len() {
-            let container = &self.record.containers[index];
-            let ContainerState::Stopping { live, stop } = &container.state else {
-                continue;
-            };
-            let key = ContainerKey::new(
-                self.record.uid.clone(),
-                container.name.clone(),
-                live.attempt,
-            );
-            let (stop_key, kill_key) = (
-                Action::Stop {
-                    container: key.clone(),
-                },
-                Action::Kill { container: key },
-            );
-            let (told, retry_at, killed, deadline) =
-                (stop.told, stop.retry.at, stop.killed, stop.deadline);
-            if deadline <= now {
-                // the first kill does not wait for a stop signal that failed
-                if !self.record.in_flight.contains(&kill_key) && (!killed || self.is_due(retry_at))
-                {
-                    self.issue(kill_key);
-                    if let ContainerState::Stopping { stop, .. } =
-                        &mut self.record.containers[index].state
-                        && !std::mem::replace(&mut stop.killed, true)
-                    {
-                        stop.retry = Retry::default();
-                    }
-                }
-            } else {
-                self.is_due(Some(deadline));
-                if !told && !self.record.in_flight.contains(&stop_key) && self.is_due(retry_at) {
-                    self.issue(stop_key);
-                }
-            }
-        }
-    }
-
-    fn stopping_mut(&mut self, key: &ContainerKey) -> Option<&mut StopProgress> {
-        match &mut self.record.container_mut(&key.name)?.state {
-            ContainerState::Stopping { live, stop } if live.attempt == key.attempt => Some(stop),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn stop_answered(&mut self, key: &ContainerKey, failure: Option<&Failure>) {
-        let now = self.now.mono;
-        let Some(stop) = self.stopping_mut(key) else {
-            return;
-        };
-        match failure {
-            None => stop.told = true,
-            Some(failure) => {
-                if !stop.killed {
-                    stop.retry.later(FIRST_RETRY, LONGEST_RETRY, None, now);
-                }
-                self.say_not_killed(failure);
-            }
-        }
-    }
-
-    pub(crate) fn kill_answered(&mut self, key: &ContainerKey, failure: Option<&Failure>) {
-        let now = self.now.mono;
-        let first = if failure.is_some() {
-            FIRST_RETRY
-        } else {
-            FIRST_REKILL
-        };
-        let stray = self
-            .record
-            .remains
-            .iter_mut()
-            .find(|r| r.container == key.name && r.attempt == key.attempt && r.alive);
-        let retry = match stray {
-            Some(stray) => Some(&mut stray.retry),
-            None => self.stopping_mut(key).map(|stop| &mut stop.retry),
-        };
-        if let Some(retry) = retry {
-            retry.later(first, LONGEST_RETRY, None, now);
-        }
-        if let Some(failure) = failure {
-            self.say_not_killed(failure);
         }
     }
 

@@ -1,11 +1,16 @@
 //! What a container looks like from outside: the one view that phase, conditions and status share.
 
-use crate::containers::is_restarted;
+use crate::policy::is_restarted;
 use crate::step::Scene;
 use crate::{
     Condition, ContainerRecord, ContainerState, Ending, Live, Phase, PodRecord, Stage, Waiting,
 };
+use k8s_openapi::api::core::v1::Container;
 use pod_model::{AdmittedPod, ContainerRole};
+
+/// What stands under `initContainerStatuses`, and what under `containerStatuses`.
+pub(crate) const INITS: &[ContainerRole] = &[ContainerRole::Init, ContainerRole::Sidecar];
+pub(crate) const MAINS: &[ContainerRole] = &[ContainerRole::Main];
 
 /// `state` of a container status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,24 +32,48 @@ impl State<'_> {
 /// `state` and `lastState` of a container status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct View<'a> {
+    pub(crate) role: ContainerRole,
     pub(crate) state: State<'a>,
     pub(crate) last: Option<&'a Ending>,
 }
 
-/// The containers of one role, in the pod's order.
+impl View<'_> {
+    /// `started` of a container status.
+    pub(crate) fn has_started(&self, spec: &Container) -> bool {
+        matches!(self.state, State::Running(live) if self.role == ContainerRole::Init || is_started(live, spec))
+    }
+    /// `ready` of a container status.
+    pub(crate) fn is_ready(&self, spec: &Container) -> bool {
+        match (self.role, self.state) {
+            (ContainerRole::Init, State::Ended(ending)) => ending.code == 0,
+            (ContainerRole::Init, _) => false,
+            (_, State::Running(live)) => {
+                is_started(live, spec) && (live.ready || spec.readiness_probe.is_none())
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether the program has started, as far as anybody asked for it.
+pub(crate) fn is_started(live: &Live, spec: &Container) -> bool {
+    live.hooked && (live.started || spec.startup_probe.is_none())
+}
+
+/// The containers of these roles, in the pod's order.
 pub(crate) fn views<'a>(
     record: &'a PodRecord,
     pod: &AdmittedPod,
-    role: ContainerRole,
+    roles: &[ContainerRole],
 ) -> Vec<(&'a ContainerRecord, View<'a>)> {
     let mut views: Vec<_> = pod
         .containers()
-        .filter(|(r, _, _)| *r == role)
-        .filter_map(|(_, name, _)| record.container(name))
-        .map(|container| (container, view(record, pod, role, container)))
+        .filter(|(role, _, _)| roles.contains(role))
+        .filter_map(|(role, name, _)| Some((role, record.container(name)?)))
+        .map(|(role, container)| (container, view(record, pod, role, container)))
         .collect();
     if record.stage.rank() >= Stage::CleaningUp.rank() {
-        mark_lost(record, pod, role, &mut views);
+        mark_lost(record, pod, roles, &mut views);
     }
     views
 }
@@ -56,28 +85,37 @@ fn view<'a>(
     container: &'a ContainerRecord,
 ) -> View<'a> {
     let (newest, older) = (container.endings.first(), container.endings.get(1));
-    if let Some(live) = container.state.running() {
+    // a kubelet says that it runs once its `postStart` is over
+    if let Some(live) = container.state.running().filter(|live| live.hooked) {
         return View {
+            role,
             state: State::Running(live),
             last: newest,
         };
     }
     let will_start = record.stage.is_before_termination()
         && (container.state != ContainerState::Down || is_restarted(pod, container));
-    let reason = container.waiting.as_ref().filter(|_| will_start);
+    let is_hooking = container.state.running().is_some();
+    let reason = container
+        .waiting
+        .as_ref()
+        .filter(|_| will_start || is_hooking);
     // after a reboot an init container that had succeeded has to run again
     let runs_again =
         will_start && role == ContainerRole::Init && newest.is_some_and(|e| e.code == 0);
     match newest {
-        Some(_) if reason.is_some() || runs_again => View {
+        Some(_) if reason.is_some() || runs_again || is_hooking => View {
+            role,
             state: State::Waiting(reason),
             last: newest,
         },
         Some(ending) => View {
+            role,
             state: State::Ended(ending),
             last: older,
         },
         None => View {
+            role,
             state: State::Waiting(reason),
             last: None,
         },
@@ -88,16 +126,19 @@ fn view<'a>(
 fn mark_lost(
     record: &PodRecord,
     pod: &AdmittedPod,
-    role: ContainerRole,
+    roles: &[ContainerRole],
     views: &mut [(&ContainerRecord, View<'_>)],
 ) {
-    let count = match role {
-        ContainerRole::Main if has_initialized(record, pod) => views.len(),
-        ContainerRole::Main => 0,
-        ContainerRole::Init => views
+    let is_main = roles == MAINS;
+    let count = if !is_main {
+        views
             .iter()
             .rposition(|(_, view)| view.state.is_started() || view.last.is_some())
-            .map_or(1, |i| i + 1),
+            .map_or(1, |i| i + 1)
+    } else if has_initialized(record, pod) {
+        views.len()
+    } else {
+        0
     };
     for (_, view) in views.iter_mut().take(count) {
         if matches!(view.state, State::Waiting(_)) {
@@ -107,13 +148,13 @@ fn mark_lost(
 }
 
 fn has_initialized(record: &PodRecord, pod: &AdmittedPod) -> bool {
-    let of_role = |wanted: ContainerRole| {
+    let among = |roles: &'static [ContainerRole]| {
         pod.containers()
-            .filter(move |(role, _, _)| *role == wanted)
+            .filter(|(role, _, _)| roles.contains(role))
             .filter_map(|(_, name, _)| record.container(name))
     };
-    let last_init = of_role(ContainerRole::Init).last();
-    last_init.is_none_or(|c| c.succeeded) || of_role(ContainerRole::Main).any(|c| c.made.is_some())
+    let last_init = among(INITS).last();
+    last_init.is_none_or(|c| c.succeeded) || among(MAINS).any(|c| c.made.is_some())
 }
 
 /// Whether the pod comes from an API server, which decides who has the last word about its phase. A static pod's never ends by
@@ -135,25 +176,38 @@ pub(crate) fn phase(record: &PodRecord, pod: &AdmittedPod) -> Phase {
         // as a kubelet, which reports no end before nothing can run any more
         return if is_over { Phase::Failed } else { record.phase };
     }
-    let policy = pod.restart_policy();
-    let restarts = |role, code| crate::containers::restarts(role, policy, code);
-    let mut pending_inits = 0;
-    for (_, view) in views(record, pod, ContainerRole::Init) {
+    let (mut running, mut waiting) = (0, 0);
+    let (mut pending_inits, mut pending_sidecars) = (0, 0);
+    for (container, view) in views(record, pod, INITS) {
+        let is_sidecar = view.role == ContainerRole::Sidecar;
         let code = match (view.state, view.last) {
             (State::Ended(ending), _) | (State::Waiting(_), Some(ending)) => ending.code,
             // being lost is said only once the pod is over, and does not change how it stood
+            (State::Running(live), _) if is_sidecar => {
+                let spec = pod.container(&container.name).map(|(_, spec)| spec);
+                pending_sidecars += usize::from(spec.is_some_and(|spec| !is_started(live, spec)));
+                running += 1;
+                continue;
+            }
+            (State::Waiting(_), None) if is_sidecar => {
+                pending_sidecars += 1;
+                waiting += 1;
+                continue;
+            }
+            (State::Lost, _) if is_sidecar => continue,
             (State::Running(_), _) | (State::Waiting(_), None) | (State::Lost, _) => {
                 pending_inits += 1;
                 continue;
             }
         };
-        if code != 0 && !restarts(ContainerRole::Init, code) {
+        // the end of a sidecar says nothing about the pod
+        if !is_sidecar && code != 0 && !is_restarted(pod, container) {
             return Phase::Failed;
         }
     }
-    let (mut running, mut waiting, mut stopped, mut for_good, mut succeeded) = (0, 0, 0, 0, 0);
-    for (_, view) in views(record, pod, ContainerRole::Main) {
-        let code = match (view.state, view.last) {
+    let (mut stopped, mut for_good, mut succeeded) = (0, 0, 0);
+    for (container, view) in views(record, pod, MAINS) {
+        match (view.state, view.last) {
             (State::Running(_), _) => {
                 running += 1;
                 continue;
@@ -164,14 +218,15 @@ pub(crate) fn phase(record: &PodRecord, pod: &AdmittedPod) -> Phase {
             }
             (State::Ended(ending), _) => {
                 succeeded += usize::from(ending.code == 0);
-                ending.code
             }
-            (State::Waiting(_), Some(ending)) => ending.code,
-        };
+            (State::Waiting(_), Some(_)) => {}
+        }
         stopped += 1;
-        for_good += usize::from(!restarts(ContainerRole::Main, code));
+        for_good += usize::from(!is_restarted(pod, container));
     }
-    let computed = if pending_inits > 0 || waiting > 0 {
+    // once the pod was initialized, a sidecar that is started again does not take that back
+    let is_pending = pending_inits > 0 || (pending_sidecars > 0 && !has_initialized(record, pod));
+    let computed = if is_pending || waiting > 0 {
         Phase::Pending
     } else if running > 0 {
         Phase::Running
@@ -208,8 +263,7 @@ impl Scene<'_> {
         set(&mut conditions.ready_to_start_containers, can_start);
         set(&mut conditions.initialized, initialized);
         set(&mut conditions.containers_ready, ready);
-        // readiness gates will be a part of this one
-        set(&mut conditions.ready, ready);
+        set(&mut conditions.ready, ready && closed_gates(pod).is_empty());
         set(&mut conditions.scheduled, true);
     }
 }
@@ -219,27 +273,64 @@ fn is_initialized(record: &PodRecord, pod: &AdmittedPod) -> bool {
     record.conditions.initialized.holds
         || record.phase == Phase::Succeeded
         || incomplete_inits(record, pod).is_empty()
-        || views(record, pod, ContainerRole::Main)
+        || views(record, pod, MAINS)
             .iter()
             .any(|(_, view)| view.state.is_started())
 }
 
 fn are_containers_ready(record: &PodRecord, pod: &AdmittedPod) -> bool {
-    !record.phase.is_terminal() && unready_mains(record, pod).is_empty()
+    !record.phase.is_terminal() && unready(record, pod).is_empty()
 }
 
 pub(crate) fn incomplete_inits<'a>(record: &'a PodRecord, pod: &AdmittedPod) -> Vec<&'a str> {
-    let inits = views(record, pod, ContainerRole::Init).into_iter();
+    let inits = views(record, pod, INITS).into_iter();
     inits
-        .filter(|(_, view)| !matches!(view.state, State::Ended(e) if e.code == 0))
+        .filter(|(container, view)| {
+            let spec = pod.container(&container.name).map(|(_, spec)| spec);
+            spec.is_none_or(|spec| match view.role {
+                ContainerRole::Sidecar => !view.has_started(spec),
+                ContainerRole::Init | ContainerRole::Main => !view.is_ready(spec),
+            })
+        })
         .map(|(c, _)| c.name.as_str())
         .collect()
 }
 
-pub(crate) fn unready_mains<'a>(record: &'a PodRecord, pod: &AdmittedPod) -> Vec<&'a str> {
-    let mains = views(record, pod, ContainerRole::Main).into_iter();
-    mains
-        .filter(|(_, view)| !matches!(view.state, State::Running(_)))
+/// Sidecars and main containers that are not ready.
+pub(crate) fn unready<'a>(record: &'a PodRecord, pod: &AdmittedPod) -> Vec<&'a str> {
+    let sidecars = views(record, pod, INITS).into_iter();
+    let sidecars = sidecars.filter(|(_, view)| view.role == ContainerRole::Sidecar);
+    sidecars
+        .chain(views(record, pod, MAINS))
+        .filter(|(container, view)| {
+            let spec = pod.container(&container.name).map(|(_, spec)| spec);
+            spec.is_none_or(|spec| !view.is_ready(spec))
+        })
         .map(|(c, _)| c.name.as_str())
+        .collect()
+}
+
+/// What is said of each readiness gate of the pod that is not open, in a kubelet's words.
+pub(crate) fn closed_gates(pod: &AdmittedPod) -> Vec<String> {
+    let given = pod
+        .pod()
+        .status
+        .as_ref()
+        .and_then(|s| s.conditions.as_ref());
+    let gates = pod.spec().readiness_gates.iter().flatten();
+    gates
+        .filter_map(|gate| {
+            let type_ = &gate.condition_type;
+            match given.into_iter().flatten().find(|c| c.type_ == *type_) {
+                None => Some(format!(
+                    "corresponding condition of pod readiness gate {type_:?} does not exist."
+                )),
+                Some(condition) if condition.status != "True" => Some(format!(
+                    "the status of pod readiness gate {type_:?} is not \"True\", but {}",
+                    condition.status
+                )),
+                Some(_) => None,
+            }
+        })
         .collect()
 }

@@ -55,6 +55,12 @@ pub enum Action {
         container: ContainerKey,
         image_id: String,
     },
+    /// Carry out `lifecycle.postStart` in the attempt, which was just started. Answer: [`Outcome::Done`], or a failure with
+    /// [`FailureReason::FailedPostStartHook`].
+    PostStart { container: ContainerKey },
+    /// Carry out `lifecycle.preStop` in the attempt, which is about to be stopped. Answer: [`Outcome::Done`], or a failure with
+    /// [`FailureReason::FailedPreStopHook`].
+    PreStop { container: ContainerKey },
     /// Send the stop signal of the container (`lifecycle.stopSignal`, the image's, or TERM) to its first process.
     /// Answer: [`Outcome::Done`], also when it is gone already.
     Stop { container: ContainerKey },
@@ -79,6 +85,8 @@ impl Action {
             | Action::Undo { pod, .. }
             | Action::Forget { pod } => pod,
             Action::Start { container, .. }
+            | Action::PostStart { container }
+            | Action::PreStop { container }
             | Action::Stop { container }
             | Action::Kill { container }
             | Action::Remove { container } => &container.pod,
@@ -87,6 +95,8 @@ impl Action {
     pub fn attempt(&self) -> Option<Attempt> {
         match self {
             Action::Start { container, .. }
+            | Action::PostStart { container }
+            | Action::PreStop { container }
             | Action::Stop { container }
             | Action::Kill { container }
             | Action::Remove { container } => Some(container.attempt),
@@ -110,6 +120,8 @@ impl Action {
             } => "mount_volumes",
             Action::EnsureImage { .. } => "pull_image",
             Action::Start { .. } => "start_container",
+            Action::PostStart { .. } => "post_start_hook",
+            Action::PreStop { .. } => "pre_stop_hook",
             Action::Stop { .. } => "stop_container",
             Action::Kill { .. } => "kill_container",
             Action::Remove { .. } => "remove_container",
@@ -202,6 +214,9 @@ pub enum FailureReason {
     // sandbox
     FailedCreatePodSandBox,
     FailedMount,
+    // hooks: reasons of events
+    FailedPostStartHook,
+    FailedPreStopHook,
     // stop and removal
     FailedKillPod,
 }
@@ -220,6 +235,8 @@ impl FailureReason {
             Self::RunContainerError => "RunContainerError",
             Self::FailedCreatePodSandBox => "FailedCreatePodSandBox",
             Self::FailedMount => "FailedMount",
+            Self::FailedPostStartHook => "FailedPostStartHook",
+            Self::FailedPreStopHook => "FailedPreStopHook",
             Self::FailedKillPod => "FailedKillPod",
         }
     }

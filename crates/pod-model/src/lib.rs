@@ -9,6 +9,7 @@
 //! | [`pod`] | [`AdmittedPod`]: a `v1` Pod that was defaulted and validated, and cannot change any more |
 //! | [`action`] | [`Action`], its [`ActionKey`], the [`Fact`] an executor answers with, [`Failure`] |
 //! | [`observed`] | [`Observed`]: what the kernel shows, with the version of the look |
+//! | [`probe`] | [`ProbeTarget`]: what is to be probed; [`Probed`], [`ProbeFailed`]: what came of it |
 //! | [`reason`] | [`Reason`]: why the core did something; the Kubernetes event and the metric label come from it |
 //!
 //! What it deliberately does not know: how a pod lives (`pod-lifecycle`), how a container is made (`launch-plan`, `keeper`).
@@ -17,6 +18,7 @@ pub mod action;
 pub mod ids;
 pub mod observed;
 pub mod pod;
+pub mod probe;
 pub mod quantity;
 pub mod reason;
 pub mod time;
@@ -28,6 +30,7 @@ pub use action::{
 pub use ids::{Attempt, ContainerId, ContainerKey, ContainerName, IdError, PodName, PodUid};
 pub use observed::{ExitCause, ExitRecord, Observed, ObservedContainer, ObservedState, Seq};
 pub use pod::{AdmittedPod, ContainerRole, FieldError, ImagePullPolicy, QosClass, RestartPolicy};
+pub use probe::{ProbeFailed, ProbeKind, ProbeTarget, Probed};
 pub use quantity::{Quantity, QuantityFormat};
 pub use reason::{EventType, Reason};
 pub use time::{MonoTime, Now, WallTime};

@@ -48,7 +48,10 @@ impl QosClass {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ContainerRole {
+    /// Has to succeed before what follows it starts.
     Init,
+    /// An init container with `restartPolicy: Always`: what follows it starts once it has started, and it runs beside that.
+    Sidecar,
     Main,
 }
 
@@ -93,6 +96,13 @@ impl AdmittedPod {
         let mut containers = Vec::new();
         for (role, list) in roles {
             for (index, container) in list.iter().enumerate() {
+                let is_sidecar = role == ContainerRole::Init
+                    && container.restart_policy.as_deref() == Some("Always");
+                let role = if is_sidecar {
+                    ContainerRole::Sidecar
+                } else {
+                    role
+                };
                 containers.push((role, ContainerName::new(&container.name)?, index));
             }
         }
@@ -124,7 +134,7 @@ impl AdmittedPod {
         static EMPTY: std::sync::LazyLock<PodSpec> = std::sync::LazyLock::new(PodSpec::default);
         self.inner.pod.spec.as_ref().unwrap_or(&EMPTY)
     }
-    /// Init containers in order, then the main ones.
+    /// Init containers and sidecars in order, then the main ones.
     pub fn containers(&self) -> impl Iterator<Item = (ContainerRole, &ContainerName, &Container)> {
         self.inner
             .containers
@@ -139,7 +149,9 @@ impl AdmittedPod {
     fn by_index(&self, role: ContainerRole, index: usize) -> &Container {
         let spec = self.spec();
         match role {
-            ContainerRole::Init => &spec.init_containers.as_deref().unwrap_or_default()[index],
+            ContainerRole::Init | ContainerRole::Sidecar => {
+                &spec.init_containers.as_deref().unwrap_or_default()[index]
+            }
             ContainerRole::Main => &spec.containers[index],
         }
     }

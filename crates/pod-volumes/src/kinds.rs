@@ -92,15 +92,17 @@ fn pod_memory_limit(pod: &AdmittedPod) -> Option<u64> {
     {
         return Some(limit);
     }
-    let (mut sum, mut largest_init) = (0u64, 0);
+    // what goes on beside what follows it, and the most that there is at once while the pod starts
+    let (mut sum, mut most) = (0u64, 0);
     for (role, _, container) in pod.containers() {
-        let limit = of(container)?;
+        let together = sum.saturating_add(of(container)?);
+        most = together.max(most);
         match role {
-            ContainerRole::Main => sum = sum.saturating_add(limit),
-            ContainerRole::Init => largest_init = limit.max(largest_init),
+            ContainerRole::Main | ContainerRole::Sidecar => sum = together,
+            ContainerRole::Init => {}
         }
     }
-    Some(sum.max(largest_init))
+    Some(most)
 }
 
 fn bytes(quantity: Option<&str>) -> Option<u64> {

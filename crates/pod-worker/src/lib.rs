@@ -4,7 +4,8 @@
 //!  manifests ─┐                     ┌─► Records  (before the actions that follow)
 //!  exits ─────┼─► Input ─► NodeCore ├─► Executor ──► Fact ─┐
 //!  listings ──┤      ▲              ├─► Board (status, events, timeline)
-//!  commands ──┘      └──────────────┼──────────────────────┘
+//!  commands ──┤      └──────────────┼──────────────────────┘
+//!  probes ────┘                     ├─► Probes (what is probed from now on)
 //!                                   └─► next wake
 //! ```
 //!
@@ -22,6 +23,6 @@ mod worker;
 
 pub use account::{Account, NoAccount};
 pub use board::{Board, EventView, PodView, TimelineEntry};
-pub use ports::{Clock, Done, Executor, Line, Records};
+pub use ports::{Clock, Done, Executor, Line, NoProbes, Probes, Records};
 pub use records::{Loaded, RecordFiles, StoredPod};
 pub use worker::{Command, Inputs, Look, RECORD_VERSION, Stopped, Worker};

@@ -1,6 +1,6 @@
 //! What the worker needs of the world. The binary provides it; tests provide fakes.
 
-use pod_model::{Action, AdmittedPod, Failure, Now, Outcome, PodUid, Seq};
+use pod_model::{Action, AdmittedPod, Failure, Now, Outcome, PodUid, ProbeTarget, Seq};
 use std::future::Future;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -84,6 +84,24 @@ pub trait Records: Send + 'static {
         record: &[u8],
     ) -> Result<(), state_file::WriteError>;
     fn remove(&mut self, uid: &PodUid);
+}
+
+/// Probes what the core names, and tells what it finds by [`Inputs::observe`](crate::Inputs::observe). Called from the loop: it begins and
+/// ends, and does not wait.
+pub trait Probes: Send + 'static {
+    /// From now on these are the pod's targets, and no others. Told again, it changes nothing.
+    fn tend(&mut self, pod: &AdmittedPod, targets: Vec<ProbeTarget>);
+    /// The pod is gone.
+    fn forget(&mut self, uid: &PodUid);
+}
+
+/// Probes nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoProbes;
+
+impl Probes for NoProbes {
+    fn tend(&mut self, _: &AdmittedPod, _: Vec<ProbeTarget>) {}
+    fn forget(&mut self, _: &PodUid) {}
 }
 
 /// Both clocks, read once.

@@ -2,14 +2,14 @@
 
 use crate::account::{Account, Books};
 use crate::board::{Board, TimelineEntry};
-use crate::ports::{Clock, Done, Executor, Line, Records, Word};
+use crate::ports::{Clock, Done, Executor, Line, NoProbes, Probes, Records, Word};
 use futures_util::FutureExt;
 use pod_lifecycle::{EndReason, Input, NodeCore};
 use pod_model::{
     Action, AdmittedPod, ContainerName, ContainerRole, ExitCause, ExitSeen, Fact, Failure,
     FailureReason, Fault, MonoTime, Now, Outcome, PodUid, Reason, Seq, WallTime,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +71,9 @@ pub struct Worker<E, R, C> {
     look: Look,
     account: Box<dyn Account>,
     books: Books,
+    probes: Box<dyn Probes>,
+    /// Pods that have or had targets.
+    tended: BTreeSet<PodUid>,
     /// What is being carried out: how to speak to it, and since when.
     running: BTreeMap<Action, (watch::Sender<Word>, Now)>,
     inputs: Inputs,
@@ -107,6 +110,8 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
             look,
             account,
             books: Books::default(),
+            probes: Box::new(NoProbes),
+            tended: BTreeSet::new(),
             running: BTreeMap::new(),
             inputs: Inputs(sender),
             inbox,
@@ -120,10 +125,21 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
         self.inputs.clone()
     }
 
+    /// Who probes. What it finds comes back by [`Self::inputs`].
+    #[must_use]
+    pub fn probing(mut self, probes: Box<dyn Probes>) -> Self {
+        self.probes = probes;
+        self
+    }
+
     /// Runs for ever; the agent's end is its end.
     pub async fn run(mut self) {
         let mut next_look = tokio::time::Instant::now() + RESYNC;
         (self.look)();
+        let restored: Vec<PodUid> = self.core.uids().cloned().collect();
+        for uid in restored {
+            self.tend(&uid);
+        }
         loop {
             self.settle();
             let wake = self.core.next_wake().map(|at| self.instant(at));
@@ -297,6 +313,7 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
         let now = self.clock.now();
         while let Some(uid) = self.core.poll_record() {
             self.persist(&uid);
+            self.tend(&uid);
         }
         while let Some(update) = self.core.poll_publish() {
             if !update.deleting {
@@ -353,7 +370,7 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
         self.board.note_event(
             uid,
             pod.name(),
-            role == Some(ContainerRole::Init),
+            matches!(role, Some(ContainerRole::Init | ContainerRole::Sidecar)),
             reason,
             now,
         );
@@ -380,6 +397,23 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
         };
         if let Err(error) = saved {
             tracing::error!(pod.uid = %uid, error = &*error, "the pod's record is not saved");
+        }
+    }
+
+    /// Says what is to be probed of a pod whose record is another one now.
+    fn tend(&mut self, uid: &PodUid) {
+        let (Some(record), Some(pod)) = (self.core.record(uid), self.core.pod(uid)) else {
+            if self.tended.remove(uid) {
+                self.probes.forget(uid);
+            }
+            return;
+        };
+        let targets = pod_lifecycle::targets(record, pod);
+        if !targets.is_empty() {
+            self.tended.insert(uid.clone());
+        }
+        if self.tended.contains(uid) {
+            self.probes.tend(pod, targets);
         }
     }
 
@@ -454,6 +488,8 @@ fn panicked(action: &Action) -> Done {
             Action::Prepare { .. } => FailureReason::FailedCreatePodSandBox,
             Action::EnsureImage { .. } => FailureReason::ErrImagePull,
             Action::Start { .. } => FailureReason::CreateContainerError,
+            Action::PostStart { .. } => FailureReason::FailedPostStartHook,
+            Action::PreStop { .. } => FailureReason::FailedPreStopHook,
             _ => FailureReason::FailedKillPod,
         },
         message: format!(
@@ -482,6 +518,8 @@ fn container_of(action: &Action) -> Option<String> {
     match action {
         Action::EnsureImage { container, .. } => Some(container.to_string()),
         Action::Start { container, .. }
+        | Action::PostStart { container }
+        | Action::PreStop { container }
         | Action::Stop { container }
         | Action::Kill { container }
         | Action::Remove { container } => Some(container.name.to_string()),

@@ -12,5 +12,5 @@ pub mod metrics;
 mod node;
 mod process;
 
-pub use node::{ContainerKind, NodeMetrics};
+pub use node::{ContainerKind, NodeMetrics, ProbeLabels};
 pub use process::ProcessMetrics;

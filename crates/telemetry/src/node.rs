@@ -4,7 +4,9 @@
 //! A metric of a kubelet that stands for nothing here (PLEG, device plugins, certificates) is left out, not written as zero: an alert
 //! on it would never fire.
 
-use crate::metrics::{Counter, DEFAULT_BUCKETS, Description, Family, Histogram, Metric, Text};
+use crate::metrics::{
+    Counter, DEFAULT_BUCKETS, Description, Family, Histogram, Metric, Stability, Text,
+};
 use std::time::Duration;
 
 /// `podStartupDurationBuckets`.
@@ -50,6 +52,36 @@ impl ContainerKind {
     }
 }
 
+/// A node with many pods has many probes; each has a series as long as it is made.
+const MOST_PROBES: usize = 8192;
+
+/// Whose probe it is, as the labels of a kubelet's metrics say it.
+#[derive(Debug, Clone, Copy)]
+pub struct ProbeLabels<'a> {
+    /// `Liveness`, `Readiness` or `Startup`.
+    pub probe_type: &'a str,
+    pub container: &'a str,
+    pub pod: &'a str,
+    pub namespace: &'a str,
+    pub pod_uid: &'a str,
+}
+
+impl<'a> ProbeLabels<'a> {
+    fn counted(self, result: &'a str) -> [&'a str; 6] {
+        let Self {
+            probe_type,
+            container,
+            pod,
+            namespace,
+            pod_uid,
+        } = self;
+        [probe_type, result, container, pod, namespace, pod_uid]
+    }
+    fn timed(self) -> [&'a str; 4] {
+        [self.probe_type, self.container, self.pod, self.namespace]
+    }
+}
+
 /// The counters of one node. Make one, share it in an `Arc`, call an `observe…` where the thing happens.
 #[derive(Debug)]
 pub struct NodeMetrics {
@@ -63,6 +95,8 @@ pub struct NodeMetrics {
     pod_start_total: Metric<Family<Histogram, 1>>,
     pod_worker: Metric<Family<Histogram, 1>>,
     pod_worker_start: Metric<Histogram>,
+    probe_duration: Metric<Family<Histogram, 4>>,
+    probes: Metric<Family<Counter, 6>>,
     restarted_pods: Metric<Family<Counter, 1>>,
     run_sandbox: Metric<Family<Histogram, 1>>,
     run_sandbox_errors: Metric<Family<Counter, 1>>,
@@ -147,6 +181,18 @@ impl NodeMetrics {
                 "kubelet_pod_worker_start_duration_seconds",
                 "Duration in seconds from kubelet seeing a pod to starting a worker.",
                 Histogram::new(DEFAULT_BUCKETS),
+            ),
+            probe_duration: metric(
+                "prober_probe_duration_seconds",
+                "Duration in seconds for a probe response.",
+                Family::new(["probe_type", "container", "pod", "namespace"], || Histogram::new(DEFAULT_BUCKETS)).with_room(MOST_PROBES),
+            ),
+            probes: Metric::new(
+                Description {
+                    stability: Stability::Beta,
+                    ..Description::alpha("prober_probe_total", "Cumulative number of a liveness, readiness or startup probe for a container by result.")
+                },
+                Family::new(["probe_type", "result", "container", "pod", "namespace", "pod_uid"], counter).with_room(MOST_PROBES),
             ),
             restarted_pods: metric(
                 "kubelet_restarted_pods_total",
@@ -269,6 +315,21 @@ impl NodeMetrics {
     pub fn observe_eviction(&self, signal: &str) {
         self.evictions.of([signal]).inc();
     }
+    /// A probe was made. Only one that succeeded is timed.
+    pub fn observe_probe(&self, probe: ProbeLabels<'_>, successful: bool, took: Duration) {
+        let result = if successful { "successful" } else { "failed" };
+        self.probes.of(probe.counted(result)).inc();
+        if successful {
+            self.probe_duration.of(probe.timed()).observe(took);
+        }
+    }
+    /// It is made no more, and has no series.
+    pub fn forget_probe(&self, probe: ProbeLabels<'_>) {
+        for result in ["successful", "failed"] {
+            self.probes.forget(probe.counted(result));
+        }
+        self.probe_duration.forget(probe.timed());
+    }
     /// A static pod came back with the uid it had before.
     pub fn observe_restarted_pod(&self) {
         self.restarted_pods.of(["true"]).inc();
@@ -288,7 +349,12 @@ impl NodeMetrics {
         self.http_duration.of(labels).observe(took);
     }
 
-    /// Everything, by name.
+    /// What `/metrics/probes` has.
+    pub fn write_probes(&self, out: &mut Text) {
+        self.probe_duration.write(out);
+        self.probes.write(out);
+    }
+    /// Everything else, by name.
     pub fn write(&self, out: &mut Text) {
         self.cgroups.write(out);
         self.evictions.write(out);
@@ -382,5 +448,37 @@ mod tests {
             assert!(text.contains(&format!("{line}\n")), "{line} in\n{text}");
         }
         assert!(text.contains("# HELP kubelet_evictions [ALPHA] Cumulative number of pod evictions by eviction signal\n# TYPE kubelet_evictions counter\n"));
+    }
+    #[test]
+    fn a_probe_has_series_as_long_as_it_is_made() {
+        let metrics = NodeMetrics::new();
+        let probe = ProbeLabels {
+            probe_type: "Liveness",
+            container: "app",
+            pod: "web",
+            namespace: "default",
+            pod_uid: "u",
+        };
+        metrics.observe_probe(probe, true, Duration::from_millis(1));
+        metrics.observe_probe(probe, false, Duration::from_secs(1));
+        let written = || {
+            let mut text = Text::new();
+            metrics.write_probes(&mut text);
+            text.finish()
+        };
+        for line in [
+            "# HELP prober_probe_total [BETA] Cumulative number of a liveness, readiness or startup probe for a container by result.",
+            "prober_probe_total{probe_type=\"Liveness\",result=\"successful\",container=\"app\",pod=\"web\",namespace=\"default\",pod_uid=\"u\"} 1",
+            "prober_probe_total{probe_type=\"Liveness\",result=\"failed\",container=\"app\",pod=\"web\",namespace=\"default\",pod_uid=\"u\"} 1",
+            "prober_probe_duration_seconds_count{probe_type=\"Liveness\",container=\"app\",pod=\"web\",namespace=\"default\"} 1",
+        ] {
+            assert!(
+                written().contains(&format!("{line}\n")),
+                "{line} in\n{}",
+                written()
+            );
+        }
+        metrics.forget_probe(probe);
+        assert!(!written().contains("Liveness"), "{}", written());
     }
 }

@@ -175,6 +175,16 @@ impl Machine {
                 );
                 Ok(self.start(container, now))
             }
+            Action::PostStart { container } | Action::PreStop { container } => {
+                if self.is_running(container) {
+                    return Ok(Outcome::Done);
+                }
+                let reason = match action {
+                    Action::PostStart { .. } => FailureReason::FailedPostStartHook,
+                    _ => FailureReason::FailedPreStopHook,
+                };
+                Err(crate::script::failure(reason, "the container does not run"))
+            }
             Action::Stop { container } => {
                 if let Some(process) = self.processes.get_mut(container)
                     && let Some((takes, code)) = process.program.on_stop

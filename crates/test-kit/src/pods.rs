@@ -1,11 +1,12 @@
 //! Pods in one line: `pod("web").init("setup").container("app").never().build()`.
 
 use k8s_openapi::api::core::v1::{
-    Container, Pod, PodSpec, ResourceRequirements, Volume, VolumeMount,
+    Container, ContainerRestartRule, ContainerRestartRuleOnExitCodes, ExecAction, LifecycleHandler,
+    Pod, PodSpec, Probe, ResourceRequirements, TCPSocketAction, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use pod_model::{AdmittedPod, QosClass};
+use pod_model::{AdmittedPod, ProbeKind, QosClass};
 use std::collections::BTreeMap;
 
 /// A pod of that name in namespace `default`, static, with uid `NAME-uid`, no containers yet and every default an API server fills in.
@@ -61,6 +62,50 @@ impl PodBuilder {
         self.last_is_init = false;
         self.spec_mut().containers.push(container(name));
         self
+    }
+
+    /// An init container that runs on.
+    #[must_use]
+    pub fn sidecar(self, name: &str) -> Self {
+        self.init(name)
+            .configure(|c| c.restart_policy = Some("Always".to_owned()))
+    }
+    /// A restart policy of its own, and exit codes with which it is started again whatever that says.
+    #[must_use]
+    pub fn own_policy(self, policy: &str, restart_on: &[i32]) -> Self {
+        let rule = ContainerRestartRule {
+            action: "Restart".to_owned(),
+            exit_codes: Some(ContainerRestartRuleOnExitCodes {
+                operator: "In".to_owned(),
+                values: Some(restart_on.to_vec()),
+            }),
+        };
+        self.configure(|c| {
+            c.restart_policy = Some(policy.to_owned());
+            c.restart_policy_rules = (!restart_on.is_empty()).then(|| vec![rule]);
+        })
+    }
+    #[must_use]
+    pub fn post_start(self) -> Self {
+        self.configure(|c| c.lifecycle.get_or_insert_default().post_start = Some(hook()))
+    }
+    #[must_use]
+    pub fn pre_stop(self) -> Self {
+        self.configure(|c| c.lifecycle.get_or_insert_default().pre_stop = Some(hook()))
+    }
+    /// A probe of this kind, with a grace period of its own if there is one.
+    #[must_use]
+    pub fn probe(self, kind: ProbeKind, grace_seconds: Option<i64>) -> Self {
+        let probe = Probe {
+            tcp_socket: Some(TCPSocketAction::default()),
+            termination_grace_period_seconds: grace_seconds,
+            ..Probe::default()
+        };
+        self.configure(|c| match kind {
+            ProbeKind::Startup => c.startup_probe = Some(probe),
+            ProbeKind::Readiness => c.readiness_probe = Some(probe),
+            ProbeKind::Liveness => c.liveness_probe = Some(probe),
+        })
     }
 
     #[must_use]
@@ -225,6 +270,15 @@ impl PodBuilder {
 
     fn spec_mut(&mut self) -> &mut PodSpec {
         self.pod.spec.get_or_insert_default()
+    }
+}
+
+fn hook() -> LifecycleHandler {
+    LifecycleHandler {
+        exec: Some(ExecAction {
+            command: Some(vec!["hook".to_owned()]),
+        }),
+        ..LifecycleHandler::default()
     }
 }
 

@@ -17,8 +17,8 @@ use crate::summary::summary;
 use k8s_openapi::api::core::v1::{PodCondition, PodStatus};
 use pod_lifecycle::{Input, NodeCore, PodRecord, Settings, StatusUpdate};
 use pod_model::{
-    Action, AdmittedPod, ContainerKey, ContainerName, MonoTime, Now, Observed, PodUid, Reason,
-    WallTime,
+    Action, AdmittedPod, ContainerKey, ContainerName, MonoTime, Now, Observed, PodUid, ProbeKind,
+    ProbeTarget, Probed, Reason, WallTime,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -135,6 +135,34 @@ impl World {
             uid: pod.uid().clone(),
             message: message.to_owned(),
         });
+    }
+    /// A probe of this attempt says something new.
+    pub fn probed(
+        &mut self,
+        pod: &AdmittedPod,
+        container: &str,
+        attempt: u32,
+        says: (ProbeKind, bool),
+    ) {
+        let container = self.key(pod, container, attempt);
+        let (kind, healthy) = says;
+        self.input(Input::Probed(Probed {
+            container,
+            kind,
+            healthy,
+            message: "connection refused".to_owned(),
+        }));
+    }
+    /// What is to be probed now, as `app.0 startup`.
+    pub fn targets(&self, pod: &AdmittedPod) -> Vec<String> {
+        let Some(record) = self.core.record(pod.uid()) else {
+            return Vec::new();
+        };
+        let text = |target: ProbeTarget| format!("{} {}", target.container.dir_name(), target.kind);
+        pod_lifecycle::targets(record, pod)
+            .into_iter()
+            .map(text)
+            .collect()
     }
     pub fn look(&mut self) {
         let observed = self.machine.observe();
@@ -325,6 +353,8 @@ fn text_of(action: &Action) -> String {
         Action::Prepare { part, .. } => format!("Prepare {part:?}"),
         Action::EnsureImage { container, .. } => format!("EnsureImage {container}"),
         Action::Start { container, .. } => format!("Start {}", container.dir_name()),
+        Action::PostStart { container } => format!("PostStart {}", container.dir_name()),
+        Action::PreStop { container } => format!("PreStop {}", container.dir_name()),
         Action::Stop { container } => format!("Stop {}", container.dir_name()),
         Action::Kill { container } => format!("Kill {}", container.dir_name()),
         Action::Remove { container } => format!("Remove {}", container.dir_name()),

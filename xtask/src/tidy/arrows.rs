@@ -58,6 +58,7 @@ const TABLE: &[Row] = &[
     row("image-store", Kernel, &["linux-sys"]),
     row("pod-network", Kernel, &["linux-sys"]),
     row("pod-volumes", Kernel, &["linux-sys"]),
+    row("pod-probes", Kernel, &[]),
     row("manifest-source", Edge, &[]),
     // It serves log files by the path it is given; reading the CRI format is that crate's.
     row("node-server", Edge, &["container-logs"]),

@@ -11,7 +11,7 @@ pub(super) struct Accountant(pub(super) Arc<NodeMetrics>);
 
 fn kind(role: Option<ContainerRole>) -> ContainerKind {
     match role {
-        Some(ContainerRole::Init) => ContainerKind::InitContainer,
+        Some(ContainerRole::Init | ContainerRole::Sidecar) => ContainerKind::InitContainer,
         _ => ContainerKind::Container,
     }
 }

@@ -1,5 +1,6 @@
 //! Carries the core's actions out with the kernel crates. One `match`; each arm is a function of its own file.
 
+use super::hooks::{self, Hook};
 use super::outcome::{Spans, node_failure};
 use super::parts::Parts;
 use super::{containers, images, sandbox};
@@ -31,6 +32,12 @@ impl Executor for NodeExecutor {
             ) => containers::start(parts, pod, container, image_id, &mut spans).await,
             (Action::Prepare { .. } | Action::EnsureImage { .. } | Action::Start { .. }, None) => {
                 Err(unknown_pod(&action))
+            }
+            (Action::PostStart { container }, pod) => {
+                hooks::run(parts, pod.as_ref(), container, Hook::PostStart, &mut line).await
+            }
+            (Action::PreStop { container }, pod) => {
+                hooks::run(parts, pod.as_ref(), container, Hook::PreStop, &mut line).await
             }
             (Action::Stop { container }, pod) => {
                 containers::stop(parts, pod.as_ref(), container).await

@@ -5,19 +5,23 @@
 
 mod accountant;
 mod boot;
+mod command;
 mod containers;
 mod down;
 mod eviction;
 mod executor;
 mod facts;
+mod hooks;
 mod housekeeping;
 mod images;
 mod last_words;
 mod outcome;
 mod parts;
+mod probing;
 mod run;
 mod sandbox;
 mod seccomp;
+mod session;
 mod shm;
 mod source;
 mod terminal;

@@ -4,7 +4,7 @@ use super::accountant::Accountant;
 use super::executor::NodeExecutor;
 use super::parts::{Parts, SystemClock, now};
 use super::view::NodeView;
-use super::{boot, eviction, facts, housekeeping, last_words, seccomp, source};
+use super::{boot, eviction, facts, housekeeping, last_words, probing, seccomp, source};
 use anyhow::{Context, Result, bail};
 use cgroup_tree::{CgroupKind, CgroupTree, Placement};
 use container_host::{ContainerHost, HostConfig, HostPaths};
@@ -108,6 +108,8 @@ async fn live(config: &NodeConfig) -> Result<Ended> {
         account,
     );
     let inputs = worker.inputs();
+    let (prober, probes) = probing::build(&parts, inputs.clone(), Arc::clone(&metrics));
+    let worker = worker.probing(probes);
     let (end_of_sources, sources_end) = watch::channel(false);
     let (ended, mut has_ended) = watch::channel(false);
 
@@ -132,6 +134,7 @@ async fn live(config: &NodeConfig) -> Result<Ended> {
         }
     });
     let worker = tokio::spawn(worker.run());
+    tokio::spawn(prober.run());
     tokio::spawn(housekeeping::run(
         Arc::clone(&parts),
         config.container_log_max_files,

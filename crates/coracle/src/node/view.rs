@@ -1,14 +1,12 @@
 //! The node as its HTTP server sees it.
 
-use super::containers::{cgroup_placement, open_one};
 use super::outcome::chain;
 use super::parts::Parts;
+use super::session::{self, EndOfSession, nonblocking};
 use super::{down, terminal};
-use container_host::HostError;
 use image_store::{
     ArchiveSource, CancellationToken, ImageReference, LayerProgress, ProgressEvent, ProgressSink,
 };
-use launch_plan::exec_plan;
 use node_config::NodeConfig;
 use node_server::wire::{self, DownProgress, ImageProgress, ImageRow};
 use node_server::{
@@ -145,51 +143,15 @@ impl Node for NodeView {
                 ))
             })?;
         let key = ContainerKey::new(request.pod.clone(), request.container.clone(), attempt);
-        let launch = parts.host.launch_of(&key).map_err(told)?;
-        let session = parts.host.new_session();
-        let theirs = Arc::clone(parts);
-        let (of_key, argv, tty) = (key.clone(), request.command.clone(), request.tty);
         let size = request.size.map(|size| launch_plan::TerminalSize {
             rows: size.rows,
             columns: size.columns,
         });
-        let prepared = tokio::task::spawn_blocking(move || {
-            let internal = |e: &dyn std::error::Error| NodeError::Internal(chain(e));
-            let placement = theirs
-                .cgroups
-                .create_exec(&of_key, session)
-                .map_err(|e| internal(&e))?;
-            let request = launch_plan::ExecRequest {
-                session,
-                argv,
-                terminal: tty,
-                size,
-                cgroup: cgroup_placement(placement),
-            };
-            let planned = exec_plan(&launch.planned, request)
-                .map_err(|e| NodeError::BadRequest(e.to_string()))?;
-            let open = |source| open_one(&theirs, &view.pod, &of_key, source, None);
-            let fds = planned.fds.iter().map(open).collect::<Result<Vec<_>, _>>();
-            Ok((
-                planned,
-                fds.map_err(|failure| NodeError::Internal(failure.message))?,
-            ))
-        });
-        let prepared: Result<_, NodeError> = prepared
-            .await
-            .map_err(|e| NodeError::Internal(e.to_string()))?;
-        let started = match prepared {
-            Ok((planned, fds)) => parts.host.exec(planned, fds).await.map_err(told),
-            Err(error) => Err(error),
-        };
-        match started {
-            Ok(started) => connect(parts, started, &request)
-                .map_err(|e| NodeError::Internal(format!("cannot connect the session: {e}"))),
-            Err(error) => {
-                parts.host.end_exec(&key, session).await;
-                Err(error)
-            }
-        }
+        let terminal = request.tty.then_some(size);
+        let argv = request.command.clone();
+        let (started, end) = session::begin(parts, view.pod, &key, argv, terminal).await?;
+        connect(started, end, &request)
+            .map_err(|e| NodeError::Internal(format!("cannot connect the session: {e}")))
     }
 
     async fn images(&self) -> Result<Vec<ImageRow>, NodeError> {
@@ -297,15 +259,6 @@ fn shown(view: PodView) -> node_server::PodView {
         status: view.status,
         deleting: view.deleting.map(|(since, grace)| (since.wall, grace)),
         seen: view.seen.wall,
-    }
-}
-
-/// The container's own mistakes are the caller's; the rest is ours.
-fn told(error: HostError) -> NodeError {
-    match error {
-        HostError::Launch(failure) => NodeError::BadRequest(failure.message),
-        HostError::NotRunning { .. } => NodeError::BadRequest(error.to_string()),
-        other => NodeError::Unavailable(chain(&other)),
     }
 }
 
@@ -456,30 +409,13 @@ fn container_usage(
     }
 }
 
-/// Ends the session when its client is gone.
-struct EndOfSession {
-    parts: Arc<Parts>,
-    key: ContainerKey,
-    session: u64,
-}
-
-impl Drop for EndOfSession {
-    fn drop(&mut self) {
-        let (parts, key, session) = (Arc::clone(&self.parts), self.key.clone(), self.session);
-        tokio::spawn(async move { parts.host.end_exec(&key, session).await });
-    }
-}
-
+/// The session ends when its client is gone.
 fn connect(
-    parts: &Arc<Parts>,
     started: container_host::ExecSession,
+    end: EndOfSession,
     request: &ExecRequest,
 ) -> std::io::Result<ExecSession> {
-    let guard = Box::new(EndOfSession {
-        parts: Arc::clone(parts),
-        key: started.container.clone(),
-        session: started.number,
-    });
+    let guard = Box::new(end);
     let (tell, exit) = oneshot::channel();
     tokio::spawn(async move {
         let exit = match started.exit.await {
@@ -517,9 +453,4 @@ fn connect(
         exit,
         guard,
     })
-}
-
-fn nonblocking(fd: std::os::fd::OwnedFd) -> std::io::Result<std::os::fd::OwnedFd> {
-    rustix::io::ioctl_fionbio(&fd, true)?;
-    Ok(fd)
 }

@@ -36,20 +36,16 @@ p.yaml:16:3: spec.flavour: unknown field"
 fn a_field_that_this_node_does_not_honour_yet_is_refused_with_the_reason() {
     for (body, said) in [
         (
-            "livenessProbe: {httpGet: {port: 80}}",
-            "livenessProbe: probes are not supported by this node",
+            "lifecycle: {preStop: {tcpSocket: {port: 1}}}",
+            "lifecycle.preStop.tcpSocket: is deprecated, and no node carries it out",
         ),
         (
-            "readinessProbe: {}",
-            "readinessProbe: probes are not supported by this node",
+            "restartPolicyRules: [{action: RestartAllContainers}]",
+            "restartPolicyRules[0].action: only \"Restart\" is supported by this node",
         ),
         (
-            "startupProbe: {exec: {command: [x]}}",
-            "startupProbe: probes are not supported by this node",
-        ),
-        (
-            "lifecycle: {preStop: {sleep: {seconds: 1}}}",
-            "lifecycle: hooks are not supported by this node",
+            "livenessProbe: {httpGet: {port: true}}",
+            "livenessProbe.httpGet.port: expected a number or a name, found the boolean true",
         ),
         (
             "envFrom: [{configMapRef: {name: x}}]",
@@ -62,10 +58,6 @@ fn a_field_that_this_node_does_not_honour_yet_is_refused_with_the_reason() {
         (
             "stdinOnce: true",
             "stdinOnce: attach is not supported by this node",
-        ),
-        (
-            "restartPolicy: Always",
-            "restartPolicy: restart policies of single containers (sidecars) are not supported by this node",
         ),
         (
             "volumeDevices: [{name: x, devicePath: /dev/x}]",
@@ -97,10 +89,6 @@ fn a_field_that_this_node_does_not_honour_yet_is_refused_with_the_reason() {
     }
     for (body, said) in [
         (
-            "initContainers: [{name: s, image: x, restartPolicy: Always}]",
-            "initContainers[0].restartPolicy: restart policies of single containers (sidecars) are not supported by this node",
-        ),
-        (
             "serviceAccountName: x",
             "serviceAccountName: a static pod may not reference a service account",
         ),
@@ -111,10 +99,6 @@ fn a_field_that_this_node_does_not_honour_yet_is_refused_with_the_reason() {
         (
             "imagePullSecrets: [{name: x}]",
             "imagePullSecrets: a static pod may not reference secrets; give the node the credentials of its registries",
-        ),
-        (
-            "activeDeadlineSeconds: 5",
-            "activeDeadlineSeconds: deadlines are not supported by this node",
         ),
         (
             "hostUsers: false",

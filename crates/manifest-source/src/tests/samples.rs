@@ -151,7 +151,7 @@ spec:
 }
 
 #[test]
-fn an_etcd_as_kubeadm_writes_it_without_its_probes() {
+fn an_etcd_as_kubeadm_writes_it() {
     admitted(
         "apiVersion: v1
 kind: Pod
@@ -170,7 +170,36 @@ spec:
     - --data-dir=/var/lib/etcd
     image: registry.k8s.io/etcd:3.6.4-0
     imagePullPolicy: IfNotPresent
+    livenessProbe:
+      failureThreshold: 8
+      httpGet:
+        host: 127.0.0.1
+        path: /livez
+        port: probe-port
+        scheme: HTTP
+      initialDelaySeconds: 10
+      periodSeconds: 10
+      timeoutSeconds: 15
     name: etcd
+    readinessProbe:
+      failureThreshold: 3
+      httpGet:
+        host: 127.0.0.1
+        path: /readyz
+        port: probe-port
+        scheme: HTTP
+      periodSeconds: 1
+      timeoutSeconds: 15
+    startupProbe:
+      failureThreshold: 24
+      httpGet:
+        host: 127.0.0.1
+        path: /readyz
+        port: probe-port
+        scheme: HTTP
+      initialDelaySeconds: 10
+      periodSeconds: 10
+      timeoutSeconds: 15
     ports:
     - containerPort: 2381
       name: probe-port

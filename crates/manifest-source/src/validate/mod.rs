@@ -4,6 +4,7 @@
 //! so; then a manifest is refused that upstream would take and fail to run.
 
 mod container;
+mod handlers;
 mod metadata;
 mod mounts;
 mod names;

@@ -113,6 +113,14 @@ pub(super) fn env_name(text: &str) -> Option<&'static str> {
     )
 }
 
+pub(super) fn header_name(text: &str) -> Option<&'static str> {
+    let is_one = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    (!is_one).then_some(
+        "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is \
+         '[-A-Za-z0-9]+')",
+    )
+}
+
 pub(super) fn ip(text: &str) -> Option<&'static str> {
     text.parse::<IpAddr>()
         .is_err()

@@ -1,8 +1,8 @@
 //! The pod's own fields; containers, volumes, names and security have files of their own.
 
-use super::{container, names, network, not_negative, one_of, security, volumes};
+use super::{container, handlers, names, network, not_negative, one_of, security, volumes};
 use crate::field_path::{FieldPath, Findings};
-use k8s_openapi::api::core::v1::PodSpec;
+use k8s_openapi::api::core::v1::{Container, PodSpec};
 use std::collections::BTreeSet;
 
 pub(super) fn check(
@@ -43,6 +43,19 @@ pub(super) fn check(
             findings.invalid(&path.key(key), name, wrong);
         }
     }
+    if let Some(seconds) = spec.active_deadline_seconds
+        && !(1..=i64::from(i32::MAX)).contains(&seconds)
+    {
+        let detail = "must be between 1 and 2147483647, inclusive";
+        findings.invalid(&path.key("activeDeadlineSeconds"), seconds, detail);
+    }
+    let gates = path.key("readinessGates");
+    for (index, gate) in spec.readiness_gates.iter().flatten().enumerate() {
+        if let Some(wrong) = names::qualified_name(&gate.condition_type) {
+            let path = gates.index(index);
+            findings.invalid(&path.key("conditionType"), &gate.condition_type, wrong);
+        }
+    }
     network::dns(spec, path, findings);
     network::host_aliases(spec, path, findings);
     if let Some(context) = &spec.security_context {
@@ -81,6 +94,54 @@ fn containers(
                 findings.duplicate(&path.key("name"), &container.name);
             }
             container::check(container, &surroundings, &path, findings);
+            let is_init = list == "initContainers";
+            restart_policy(container, &path, findings);
+            let is_sidecar = container.restart_policy.as_deref() == Some("Always");
+            handlers::check(container, is_init && !is_sidecar, spec, &path, findings);
         }
+    }
+}
+
+/// What a container says of its own restarts.
+fn restart_policy(container: &Container, path: &FieldPath<'_>, findings: &mut Findings) {
+    let policy = container.restart_policy.as_deref();
+    let key = path.key("restartPolicy");
+    one_of(policy, &["Always", "Never", "OnFailure"], &key, findings);
+    let rules = container
+        .restart_policy_rules
+        .as_deref()
+        .unwrap_or_default();
+    if policy.is_none() && !rules.is_empty() {
+        findings.required(
+            &key,
+            "must specify restartPolicy when restart rules are used",
+        );
+    }
+    let list = path.key("restartPolicyRules");
+    at_most(rules.len(), 20, &list, findings);
+    for (index, rule) in rules.iter().enumerate() {
+        let path = list.index(index);
+        one_of(
+            Some(&rule.action),
+            &["Restart"],
+            &path.key("action"),
+            findings,
+        );
+        let key = path.key("exitCodes");
+        let Some(codes) = &rule.exit_codes else {
+            findings.required(&key, "must be specified");
+            continue;
+        };
+        let operator = Some(codes.operator.as_str());
+        one_of(operator, &["In", "NotIn"], &key.key("operator"), findings);
+        let values = codes.values.as_ref().map_or(0, Vec::len);
+        at_most(values, 255, &key.key("values"), findings);
+    }
+}
+
+fn at_most(count: usize, most: usize, path: &FieldPath<'_>, findings: &mut Findings) {
+    if count > most {
+        let detail = format!("Too many: {count}: must have at most {most} items");
+        findings.say(path, detail);
     }
 }

@@ -6,7 +6,10 @@ use super::issuing::{text_of, without_try};
 use super::{Happening, MS, SECOND, World, note};
 use crate::kind::{Kind, Moment};
 use pod_lifecycle::{Input, NodeCore, PodRecord, Settings};
-use pod_model::{Action, ExitSeen, Fact, Failure, MonoTime, Observed, PodUid, Seq};
+use pod_model::{
+    Action, ContainerKey, ExitSeen, Fact, Failure, MonoTime, Observed, PodUid, ProbeKind, Probed,
+    Seq,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -31,6 +34,10 @@ pub(super) struct Agent {
     answered: Vec<Kind>,
     /// What failed and did not succeed since, by its key without the number of the try.
     pub(super) failed: BTreeMap<Action, Failed>,
+    /// Hooks that were answered.
+    pub(super) hooks_run: BTreeSet<Action>,
+    /// What is probed.
+    probing: BTreeSet<(ContainerKey, ProbeKind)>,
 }
 
 /// How often something failed in a row, and when it may be tried again.
@@ -133,6 +140,8 @@ impl World<'_> {
             seq: 0,
             answered: Vec::new(),
             failed: BTreeMap::new(),
+            hooks_run: BTreeSet::new(),
+            probing: BTreeSet::new(),
         });
         let mut chance = self.chance("begin");
         self.after(0, Happening::Leftovers { life });
@@ -304,6 +313,9 @@ impl World<'_> {
         if fact.outcome.is_err() {
             self.figures.failed_actions += 1;
         }
+        if !is_broken_off {
+            self.hook_answered(&fact);
+        }
         // of a former life, perhaps, while the next one waits to begin the same
         if !is_broken_off {
             self.note_failure(&fact);
@@ -315,6 +327,92 @@ impl World<'_> {
         self.input(Input::Fact(fact));
         if let Some(uid) = is_forgotten {
             self.life_is_over(&uid);
+        }
+    }
+
+    fn hook_answered(&mut self, fact: &Fact) {
+        let (Action::PostStart { container } | Action::PreStop { container }) = &fact.key else {
+            return;
+        };
+        if let Some(agent) = &mut self.agent {
+            agent.hooks_run.insert(fact.key.clone());
+        }
+        if matches!(fact.key, Action::PostStart { .. }) && fact.outcome.is_err() {
+            self.truth.attempt(container).failed = true;
+            self.truth.life(&container.pod).disturbed = true;
+        }
+    }
+
+    /// Takes over what is to be probed of a pod, as a prober does: by difference.
+    fn probe(&mut self, uid: &PodUid) {
+        let Some(agent) = &mut self.agent else { return };
+        let targets = match (agent.core.record(uid), agent.core.pod(uid)) {
+            (Some(record), Some(pod)) => pod_lifecycle::targets(record, pod),
+            _ => Vec::new(),
+        };
+        let wanted: BTreeSet<_> = targets
+            .iter()
+            .map(|target| (target.container.clone(), target.kind))
+            .collect();
+        let before = agent.probing.clone();
+        agent
+            .probing
+            .retain(|probe| probe.0.pod != *uid || wanted.contains(probe));
+        agent.probing.extend(wanted);
+        let (life, mono) = (self.life, self.now().mono);
+        for target in targets {
+            if before.contains(&(target.container.clone(), target.kind)) {
+                continue;
+            }
+            let Some(plan) = self.plan_of(&target.container) else {
+                continue;
+            };
+            let program = plan.program(target.container.attempt.0);
+            let (after_ms, healthy) = match (target.kind, program.sick_after_ms) {
+                (ProbeKind::Liveness, Some(sick)) => (sick, false),
+                (ProbeKind::Liveness, None) => continue,
+                (ProbeKind::Startup | ProbeKind::Readiness, _) => (program.fit_after_ms, true),
+            };
+            if target.healthy == Some(healthy) {
+                continue;
+            }
+            let at = target.started.plus(Duration::from_millis(after_ms + 1));
+            let probed = Probed {
+                container: target.container,
+                kind: target.kind,
+                healthy,
+                message: String::new(),
+            };
+            let nanos = u64::try_from(at.since(mono).as_nanos()).unwrap_or(u64::MAX);
+            self.after(nanos, Happening::Probed { life, probed });
+        }
+    }
+    /// A probe that was ended in the meantime says nothing.
+    pub(super) fn probed(&mut self, probed: Probed) {
+        let key = probed.container.clone();
+        let is_asked = self
+            .agent
+            .as_ref()
+            .is_some_and(|agent| agent.probing.contains(&(key.clone(), probed.kind)));
+        let lives = self.kernel.processes.get(&key).is_some_and(|p| p.lives());
+        if !is_asked || !lives {
+            return;
+        }
+        note!(self, "probed: {key} {} {}", probed.kind, probed.healthy);
+        let attempt = self.truth.attempt(&key);
+        match (probed.kind, probed.healthy) {
+            (ProbeKind::Startup, true) => attempt.passed = true,
+            (ProbeKind::Readiness, true) => attempt.fit = true,
+            _ => {
+                attempt.failed = true;
+                attempt.sick = true;
+                self.truth.life(&key.pod).disturbed = true;
+            }
+        }
+        let has_failed = !probed.healthy;
+        self.input(Input::Probed(probed));
+        if has_failed {
+            self.judge_probe_told(&key);
         }
     }
 
@@ -339,7 +437,7 @@ impl World<'_> {
                     Kind::EnsureImage => (10, 10),
                     Kind::Start => (10, 60),
                     // signals are sent when they are due, and sent again
-                    Kind::Stop | Kind::Kill => (0, 0),
+                    Kind::PostStart | Kind::PreStop | Kind::Stop | Kind::Kill => (0, 0),
                     Kind::Prepare(_) | Kind::Undo(_) | Kind::Remove | Kind::Forget => (1, 30),
                 };
                 let failed = agent.failed.entry(what).or_default();
@@ -396,6 +494,9 @@ impl World<'_> {
         }
         for update in updates {
             self.published(&update);
+        }
+        for uid in &records {
+            self.probe(uid);
         }
         for action in actions {
             let kind = Kind::of(&action);
@@ -456,13 +557,13 @@ impl World<'_> {
     }
 
     /// Containers whose end no agent has written down: when the machine dies, nobody will ever know it.
-    pub(super) fn unwritten_ends(&self) -> Vec<pod_model::ContainerKey> {
+    pub(super) fn unwritten_ends(&self) -> Vec<ContainerKey> {
         let records = self.disk.root.values().filter_map(|f| f.record.as_ref());
         let live = records.flat_map(|record| {
             record.containers.iter().filter_map(|container| {
                 let attempt = container.state.live_attempt()?;
                 let (uid, name) = (record.uid.clone(), container.name.clone());
-                Some(pod_model::ContainerKey::new(uid, name, attempt))
+                Some(ContainerKey::new(uid, name, attempt))
             })
         });
         live.collect()

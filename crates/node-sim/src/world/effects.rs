@@ -110,6 +110,9 @@ impl World<'_> {
                 container,
                 image_id,
             } => self.start(container, image_id, half),
+            Action::PostStart { container } | Action::PreStop { container } => {
+                self.run_hook(action, container, half)
+            }
             Action::Stop { container } => {
                 self.stop(container);
                 Ok(Outcome::Done)
@@ -146,6 +149,26 @@ impl World<'_> {
         }
     }
 
+    fn run_hook(
+        &mut self,
+        action: &Action,
+        key: &ContainerKey,
+        half: bool,
+    ) -> Result<Outcome, Failure> {
+        let lives = self.kernel.processes.get(key).is_some_and(|p| p.lives());
+        let is_post_start = matches!(action, Action::PostStart { .. });
+        if !lives {
+            let reason = if is_post_start {
+                FailureReason::FailedPostStartHook
+            } else {
+                FailureReason::FailedPreStopHook
+            };
+            return Err(failure(reason, "the container does not run"));
+        }
+        self.truth.attempt(key).hooked |= is_post_start && !half;
+        Ok(Outcome::Done)
+    }
+
     fn next_seq(&mut self) {
         if let Some(agent) = &mut self.agent {
             agent.seq += 1;
@@ -154,6 +177,9 @@ impl World<'_> {
 
     /// Whoever wants the pod again wants another life of it.
     pub(super) fn life_is_over(&mut self, uid: &PodUid) {
+        if let Some(agent) = &mut self.agent {
+            agent.hooks_run.retain(|action| action.pod() != uid);
+        }
         if let Some(life) = self.truth.lives.remove(uid) {
             self.truth.over.insert(uid.clone(), life);
         }

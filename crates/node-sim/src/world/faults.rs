@@ -145,6 +145,7 @@ impl World<'_> {
         life.told = true;
         if !life.begun {
             life.deleted = false;
+            life.ends_itself = false;
             life.kill_from = None;
         }
         self.input(Input::Desired(pod));
@@ -181,10 +182,16 @@ impl World<'_> {
                 _ => None,
             })
             .collect();
+        let ends_itself = self.ends_itself(uid);
         let life = self.truth.life(uid);
         let is_first = !std::mem::replace(&mut life.deleted, true);
         let from = mono.plus(grace);
+        life.ends_itself |= is_first && ends_itself;
         life.kill_from = Some(life.kill_from.map_or(from, |at| at.min(from)));
+        if grace.is_zero() {
+            // who waited for a hook or for its turn is not told any more
+            life.deleted_to = None;
+        }
         if !is_first || !looked || grace.is_zero() {
             return;
         }

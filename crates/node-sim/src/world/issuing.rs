@@ -122,6 +122,7 @@ impl World<'_> {
             Kind::EnsureImage if pulls => chance.pick(&[50, 500, 3_000, 20_000]) * MS,
             Kind::EnsureImage | Kind::Stop | Kind::Kill => chance.below(300_000),
             Kind::Prepare(_) | Kind::Forget => chance.below(3 * MS),
+            Kind::PostStart | Kind::PreStop => chance.pick(&[1, 20, 500, 4_000]) * MS,
             Kind::Start | Kind::Remove => MS + chance.below(8) * MS,
             Kind::Undo(_) => chance.below(30) * MS,
         }
@@ -175,6 +176,8 @@ pub(super) fn text_of(action: &Action) -> String {
             try_number,
         } => format!("EnsureImage {pod}/{container} try {try_number}"),
         Action::Start { container, .. } => format!("Start {container}"),
+        Action::PostStart { container } => format!("PostStart {container}"),
+        Action::PreStop { container } => format!("PreStop {container}"),
         Action::Stop { container } => format!("Stop {container}"),
         Action::Kill { container } => format!("Kill {container}"),
         Action::Remove { container } => format!("Remove {container}"),

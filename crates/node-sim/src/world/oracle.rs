@@ -2,8 +2,8 @@
 
 use super::{World, note};
 use crate::history::{ContainerPlan, PodPlan};
-use pod_lifecycle::{EndReason, PodRecord, StatusUpdate};
-use pod_model::{Action, ContainerKey, ExitSeen, PodUid};
+use pod_lifecycle::{ContainerState, EndReason, PodRecord, StatusUpdate};
+use pod_model::{Action, ContainerKey, ExitSeen, PodUid, ProbeKind};
 use std::time::Duration;
 
 impl World<'_> {
@@ -49,10 +49,12 @@ impl World<'_> {
                 }
             }
             Action::Stop { container } => {
-                self.truth.attempt(container).told = true;
                 self.judge_end("stopped", container);
+                self.judge_order(container);
+                self.truth.attempt(container).told = true;
             }
             Action::Kill { container } => self.judge_kill(container),
+            Action::PostStart { .. } | Action::PreStop { .. } => self.judge_hook(action),
             Action::Remove { .. } | Action::Undo { .. } | Action::Forget { .. } => {}
         }
     }
@@ -115,6 +117,84 @@ impl World<'_> {
         }
     }
 
+    /// An agent that has the answer does not run a hook again.
+    fn judge_hook(&mut self, action: &Action) {
+        let was_run = self
+            .agent
+            .as_ref()
+            .is_some_and(|agent| agent.hooks_run.contains(action));
+        if was_run {
+            return self.find("a hook is run once", || format!("{action:?}"));
+        }
+        if let Action::PreStop { container } = action {
+            self.truth.attempt(container).pre_stopped = true;
+            self.judge_end("stopped", container);
+        }
+    }
+
+    /// As long as there is time, a container is told to stop after its `preStop`, and a sidecar after all that came after it.
+    fn judge_order(&mut self, key: &ContainerKey) {
+        let mono = self.now().mono;
+        let (Some(plan), Some(life)) = (self.pod_plan(&key.pod), self.truth.lives.get(&key.pod))
+        else {
+            return;
+        };
+        let has_time = life.kill_from.is_some_and(|from| mono < from);
+        if life.tainted || life.ends_itself || !has_time {
+            return;
+        }
+        let Some(at) = plan
+            .containers
+            .iter()
+            .position(|c| c.name == key.name.as_str())
+        else {
+            return;
+        };
+        let container = &plan.containers[at];
+        let attempt = self.truth.known_attempt(key).filter(|a| a.lives());
+        let Some(attempt) = attempt.filter(|a| !a.failed) else {
+            return;
+        };
+        // a pod that asks for no time has no hooks
+        if container.pre_stop && !attempt.pre_stopped && plan.grace_seconds > 0 {
+            return self.find("what is stopped has had its hook", || key.to_string());
+        }
+        let mut after = plan.containers[at + 1..]
+            .iter()
+            .filter(|c| container.sidecar && (c.sidecar || !c.init));
+        let lives = after.find(|c| life.attempts(&c.name).any(|a| a.lives()));
+        if let Some(other) = lives.map(|c| c.name.clone()) {
+            self.find("sidecars stop last", || format!("{key} before {other}"));
+        }
+    }
+
+    /// The core was told that this container is sick, or never came up: it is ended.
+    pub(super) fn judge_probe_told(&mut self, key: &ContainerKey) {
+        let record = self.agent.as_ref().and_then(|a| a.core.record(&key.pod));
+        let state = record
+            .and_then(|record| record.container(&key.name))
+            .map(|container| &container.state);
+        if let Some(ContainerState::Up(live)) = state
+            && live.attempt == key.attempt
+        {
+            self.find("what fails its probes is ended", || key.to_string());
+        }
+    }
+
+    /// A sidecar without a main container: it is ended, whatever becomes of the pod.
+    fn is_left_sidecar(&self, key: &ContainerKey) -> bool {
+        let is_sidecar = self.plan_of(key).is_some_and(|c| c.sidecar);
+        is_sidecar && self.ends_itself(&key.pod)
+    }
+    /// No main container of the pod goes on.
+    pub(super) fn ends_itself(&self, uid: &PodUid) -> bool {
+        let (Some(plan), Some(life)) = (self.pod_plan(uid), self.truth.lives.get(uid)) else {
+            return false;
+        };
+        let mut mains = plan.containers.iter().filter(|c| !c.init);
+        !mains.any(|c| life.attempts(&c.name).any(|a| a.lives() && !a.failed))
+    }
+
     /// Only what is to go is ended.
     fn judge_end(&mut self, how: &str, key: &ContainerKey) {
         let Some(life) = self.truth.lives.get(&key.pod) else {
@@ -124,8 +204,9 @@ impl World<'_> {
         let lives = self
             .truth
             .known_attempt(key)
-            .is_some_and(|a| a.executed && a.end.is_none());
-        if lives && !life.deleted && !life.tainted && !is_over {
+            .is_some_and(|a| a.executed && a.end.is_none() && !a.failed);
+        let is_left = self.is_left_sidecar(key);
+        if lives && !is_left && !life.deleted && !life.tainted && !is_over {
             self.find("nothing is ended without a cause", || {
                 format!("{key} is {how}")
             });
@@ -138,7 +219,10 @@ impl World<'_> {
         let Some(life) = self.truth.lives.get(&key.pod).filter(|life| !life.tainted) else {
             return;
         };
-        if life.kill_from.is_some_and(|from| mono < from) {
+        // what was being ended before its pod was, has had its time
+        let has_failed = self.truth.known_attempt(key).is_some_and(|a| a.failed);
+        let was_ended_before = has_failed || life.ends_itself;
+        if !was_ended_before && life.kill_from.is_some_and(|from| mono < from) {
             let text = format!("{key} at {mono:?}, not before {:?}", life.kill_from);
             return self.find("grace is granted", || text);
         }
@@ -262,6 +346,34 @@ impl World<'_> {
         }
     }
 
+    /// What is said to have started, or to be ready, has been.
+    fn judge_started(&mut self, update: &StatusUpdate) {
+        let (Some(plan), Some(life)) = (
+            self.pod_plan(&update.uid),
+            self.truth.lives.get(&update.uid),
+        ) else {
+            return;
+        };
+        let inits = update.status.init_container_statuses.iter().flatten();
+        let all = inits.chain(update.status.container_statuses.iter().flatten());
+        let mut wrong = None;
+        for status in all {
+            let plan = plan.containers.iter().find(|c| c.name == status.name);
+            let Some(plan) = plan.filter(|c| c.sidecar || !c.init) else {
+                continue;
+            };
+            let newest = life.attempts(&status.name).last();
+            let started = newest.is_some_and(|a| a.has_started(plan));
+            let fit = newest.is_some_and(|a| a.fit) || !plan.probes.contains(&ProbeKind::Readiness);
+            if (status.started == Some(true) && !started) || (status.ready && !(started && fit)) {
+                wrong = Some(format!("{}/{}", update.uid, status.name));
+            }
+        }
+        if let Some(text) = wrong {
+            self.find("what is ready has been", || text);
+        }
+    }
+
     /// What the world is shown never goes back, and is never better than the truth.
     pub(super) fn published(&mut self, update: &StatusUpdate) {
         self.figures.statuses += 1;
@@ -297,6 +409,10 @@ impl World<'_> {
                 return self.find("restart counts only grow", || text);
             }
         }
+        self.judge_started(update);
+        let Some(life) = self.truth.lives.get(&update.uid) else {
+            return;
+        };
         let mains = update.status.container_statuses.iter().flatten();
         let unproved = mains
             .filter(|_| phase == 2)

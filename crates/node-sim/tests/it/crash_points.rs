@@ -8,6 +8,12 @@ fn container(name: &str, init: bool, programs: Vec<Program>) -> ContainerPlan {
     ContainerPlan {
         name: name.to_owned(),
         init,
+        policy: None,
+        restart_on: Vec::new(),
+        sidecar: false,
+        post_start: !init,
+        pre_stop: !init,
+        probes: Vec::new(),
         image: "registry.test/image:1".to_owned(),
         pull: "IfNotPresent".to_owned(),
         programs,

@@ -35,6 +35,10 @@ fn running() -> (AdmittedPod, PodRecord) {
         attempt: Attempt(2),
         pid: 7,
         started_at: NOW.wall,
+        since: NOW.mono,
+        hooked: true,
+        started: false,
+        ready: false,
     });
     app.made = Some(Made {
         attempt: Attempt(2),

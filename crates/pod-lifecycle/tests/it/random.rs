@@ -3,8 +3,10 @@
 //!
 //! The histories are the same in every run. `HISTORIES` sets their number and `SEED` (0 to 255) others.
 
+use pod_lifecycle::Input;
 use pod_model::{
-    Action, AdmittedPod, Attempt, ContainerKey, ContainerName, FailureReason, SandboxPart,
+    Action, AdmittedPod, Attempt, ContainerKey, ContainerName, FailureReason, ProbeKind,
+    ProbeTarget, Probed, SandboxPart,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
@@ -17,6 +19,7 @@ enum Kind {
     Prepare(SandboxPart),
     Image,
     Start,
+    Hook,
     Stop,
     Kill,
     Remove,
@@ -30,6 +33,7 @@ impl Kind {
             (Kind::Prepare(wanted), Action::Prepare { part, .. }) => wanted == *part,
             (Kind::Image, Action::EnsureImage { .. })
             | (Kind::Start, Action::Start { .. })
+            | (Kind::Hook, Action::PostStart { .. } | Action::PreStop { .. })
             | (Kind::Stop, Action::Stop { .. })
             | (Kind::Kill, Action::Kill { .. })
             | (Kind::Remove, Action::Remove { .. })
@@ -49,7 +53,10 @@ enum Op {
     Look,
     KeepLook,
     ShowKeptLook,
-    Crash { after_effects: u64, recover: bool },
+    Crash {
+        after_effects: u64,
+        recover: bool,
+    },
     LoseRecord(usize),
     Reboot,
     Fail(Kind, FailureReason, u32),
@@ -61,9 +68,11 @@ enum Op {
     Plant(usize, u32),
     TellExits(bool),
     SetClock(i64),
+    /// One of the probes says something.
+    Probe(usize, bool),
 }
 
-const CONTAINERS: [&str; 3] = ["setup", "app", "side"];
+const CONTAINERS: [&str; 4] = ["setup", "app", "side", "proxy"];
 
 /// Four pods; the first two bear one name.
 fn pods() -> Vec<AdmittedPod> {
@@ -71,8 +80,15 @@ fn pods() -> Vec<AdmittedPod> {
         pod("web")
             .uid("web-1")
             .init("setup")
+            .sidecar("proxy")
+            .post_start()
+            .pre_stop()
             .container("app")
+            .probe(ProbeKind::Liveness, Some(3))
+            .probe(ProbeKind::Readiness, None)
             .container("side")
+            .post_start()
+            .pre_stop()
             .build(),
         pod("web")
             .uid("web-2")
@@ -88,8 +104,11 @@ fn pods() -> Vec<AdmittedPod> {
             .build(),
         pod("once")
             .uid("once-1")
+            .sidecar("proxy")
+            .probe(ProbeKind::Startup, None)
             .init("setup")
             .container("app")
+            .pre_stop()
             .never()
             .from_api()
             .grace_seconds(1)
@@ -103,6 +122,8 @@ fn kinds() -> impl Strategy<Value = Kind> {
         Just(Kind::Image),
         Just(Kind::Start),
         Just(Kind::Start),
+        Just(Kind::Hook),
+        Just(Kind::Hook),
         Just(Kind::Stop),
         Just(Kind::Kill),
         Just(Kind::Remove),
@@ -158,6 +179,7 @@ fn ops() -> impl Strategy<Value = Op> {
         1 => (0usize..4, 0u32..6).prop_map(|(pod, attempt)| Op::Plant(pod, attempt)),
         1 => any::<bool>().prop_map(Op::TellExits),
         1 => (-100_000i64..100_000).prop_map(Op::SetClock),
+        4 => (any::<usize>(), any::<bool>()).prop_map(|(which, healthy)| Op::Probe(which, healthy)),
     ]
 }
 
@@ -247,12 +269,37 @@ fn live(ops: &[Op]) {
             Op::Plant(i, attempt) => plant(&mut world, &pods[*i], *attempt),
             Op::TellExits(told) => world.exits_are_told = *told,
             Op::SetClock(seconds) => world.set_wall_clock(*seconds),
+            Op::Probe(which, healthy) => probe(&mut world, &pods, *which, *healthy),
         }
         assert_honest(&world, &pods);
     }
     // who had the name first is in the record
     let has_lost_record = ops.iter().any(|op| matches!(op, Op::LoseRecord(_)));
     come_to_rest(&mut world, &pods, wanted, has_lost_record);
+}
+
+/// What is to be probed, of all pods.
+fn targets(world: &World, pods: &[AdmittedPod]) -> Vec<ProbeTarget> {
+    let records = pods
+        .iter()
+        .filter_map(|pod| Some((world.core().record(pod.uid())?, pod)));
+    records
+        .flat_map(|(record, pod)| pod_lifecycle::targets(record, pod))
+        .collect()
+}
+
+fn probe(world: &mut World, pods: &[AdmittedPod], which: usize, healthy: bool) {
+    let targets = targets(world, pods);
+    if targets.is_empty() {
+        return;
+    }
+    let target = targets[which % targets.len()].clone();
+    world.input(Input::Probed(Probed {
+        container: target.container,
+        kind: target.kind,
+        healthy,
+        message: String::new(),
+    }));
 }
 
 /// A living container that the agent did not ask for, where none of that name lives.
@@ -309,6 +356,7 @@ fn come_to_rest(world: &mut World, pods: &[AdmittedPod], wanted: [bool; 4], has_
     world.machine.script.program("setup", [Program::exits(0)]);
     world.machine.script.program("app", [Program::runs()]);
     world.machine.script.program("side", [Program::runs()]);
+    world.machine.script.program("proxy", [Program::runs()]);
     let now = world.now();
     world.machine.end("setup", 0, now);
     world.mend();
@@ -317,6 +365,9 @@ fn come_to_rest(world: &mut World, pods: &[AdmittedPod], wanted: [bool; 4], has_
     for _ in 0..30 {
         world.run_secs(60);
         world.look();
+        for which in 0..targets(world, pods).len() {
+            probe(world, pods, which, true);
+        }
     }
     let history = world.history();
     assert!(

@@ -489,3 +489,38 @@ fn a_first_look_that_is_older_than_an_exit_still_tells_what_was_started() {
         assert!(world.machine.is_clean());
     }
 }
+
+#[test]
+fn a_record_from_before_probes_and_hooks_is_read() {
+    let mut world = World::default();
+    world
+        .machine
+        .script
+        .program("app", [Program::runs().deaf()]);
+    let web = pod("web").container("app").build();
+    world.desire(&web);
+    world.delete(&web);
+    let record = world.core().record(web.uid()).expect("it is going");
+    let mut old = serde_json::to_value(record).expect("a record can be written");
+    for (place, fields) in [
+        ("", &["past_deadline", "active"][..]),
+        ("/containers/0", &["again"]),
+        (
+            "/containers/0/state/Stopping/live",
+            &["since", "hooked", "started", "ready"],
+        ),
+        ("/containers/0/state/Stopping/stop", &["least", "step"]),
+    ] {
+        let place = old.pointer_mut(place).and_then(|at| at.as_object_mut());
+        let place = place.expect("it is there");
+        place.retain(|name, _| !fields.contains(&name.as_str()));
+    }
+    let record: PodRecord = serde_json::from_value(old).expect("an older record can be read");
+    let app = record.containers[0].state.running().expect("it runs");
+    assert!(app.hooked, "there were no hooks");
+    world.store(record, &web);
+    world.crash(Crash::AfterEffects);
+    world.recover();
+    world.run_secs(30);
+    assert!(world.is_forgotten(&web));
+}

@@ -12,6 +12,7 @@ const MOST_SERIES: usize = 512;
 pub struct Family<T, const N: usize> {
     labels: [&'static str; N],
     make: fn() -> T,
+    most: usize,
     series: RwLock<BTreeMap<[Box<str>; N], Arc<T>>>,
 }
 
@@ -20,8 +21,20 @@ impl<T, const N: usize> Family<T, N> {
         Self {
             labels,
             make,
+            most: MOST_SERIES,
             series: RwLock::new(BTreeMap::new()),
         }
+    }
+    /// With room for so many series.
+    #[must_use]
+    pub fn with_room(mut self, most: usize) -> Self {
+        self.most = most;
+        self
+    }
+    /// Ends the series with these label values: what it counted is gone for good.
+    pub fn forget(&self, values: [&str; N]) {
+        let mut series = self.series.write().unwrap_or_else(PoisonError::into_inner);
+        series.remove(&values.map(Box::from));
     }
     /// The series with these label values, made if it is new.
     pub fn of(&self, values: [&str; N]) -> Arc<T> {
@@ -35,7 +48,7 @@ impl<T, const N: usize> Family<T, N> {
             return Arc::clone(found);
         }
         let mut series = self.series.write().unwrap_or_else(PoisonError::into_inner);
-        let key = if series.len() >= MOST_SERIES && !series.contains_key(&key) {
+        let key = if series.len() >= self.most && !series.contains_key(&key) {
             [const { "other" }; N].map(Box::from)
         } else {
             key
@@ -76,5 +89,17 @@ mod tests {
         assert!(text.contains("m{code=\"a\"} 3\n"));
         assert_eq!(text.lines().count(), MOST_SERIES + 1);
         assert!(text.contains(&format!("m{{code=\"other\"}} {}\n", MOST_SERIES + 1)));
+    }
+
+    #[test]
+    fn a_series_that_is_forgotten_begins_anew() {
+        let family = Family::new(["code"], Counter::new).with_room(1);
+        family.of(["a"]).inc();
+        family.forget(["a"]);
+        family.forget(["b"]);
+        family.of(["b"]).inc();
+        let mut text = Text::new();
+        family.write("m", &[], &mut text);
+        assert_eq!(text.finish(), "m{code=\"b\"} 1\n");
     }
 }

@@ -164,17 +164,16 @@ fn an_unknown_field_is_refused_by_name_with_its_path() {
 #[test]
 fn what_is_not_supported_yet_is_refused_by_name() {
     let node = Node::start();
-    let probe = json!({"httpGet": {"path": "/", "port": 80}});
+    let source = json!([{"configMapRef": {"name": "settings"}}]);
     node.apply(
-        &pod("probed")
+        &pod("configured")
             .container(idle("main"))
-            .with("livenessProbe", probe),
+            .with("envFrom", source),
     );
     wait_until("the refusal", seconds(20), || {
-        node.agent_log()
-            .contains("spec.containers[0].livenessProbe")
+        node.agent_log().contains("spec.containers[0].envFrom")
     });
-    assert!(node.pod("probed").is_none());
+    assert!(node.pod("configured").is_none());
 }
 
 #[test]
