@@ -1,5 +1,5 @@
 use crate::adoption::Held;
-use crate::node::{Node, eventually, exit_of, is_root, text_of};
+use crate::node::{Node, assert_end_of_orphan, eventually, exit_of, is_root, text_of};
 use keeper::protocol::{Adoption, Reply, Request};
 use launch_plan::description::PidNamespace;
 
@@ -79,7 +79,7 @@ fn containers_of_a_pod_see_each_other_and_orphans_are_collected() {
         )
         .expect("an answer");
     assert_eq!(ended.reply, Reply::Done);
-    assert_eq!(exit_of(&mut connection, &two.key).signal, Some(9));
+    assert_end_of_orphan(&exit_of(&mut connection, &two.key), 137, Some(9));
     eventually("its pid file is gone", || {
         (!node.path("run/containers/pod-1/pod-init").exists()).then_some(())
     });

@@ -1,5 +1,5 @@
 use crate::adoption::Held;
-use crate::node::{Node, eventually, exit_of, is_root, text_of};
+use crate::node::{Node, assert_end_of_orphan, eventually, exit_of, is_root, text_of};
 use keeper::protocol::{Adoption, Request};
 use std::os::fd::OwnedFd;
 
@@ -49,7 +49,7 @@ fn a_terminal_is_of_the_containers_own_devpts_and_survives_the_keeper() {
     );
     rustix::io::write(master, b"two\n").expect("typed");
     let exit = exit_of(&mut connection, &held.key);
-    assert_eq!(exit.code, 3);
+    assert_end_of_orphan(&exit, 3, None);
     connection
         .call(
             Request::Drain {
