@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 const PODS: usize = 110;
 const FEW: usize = 10;
+/// After so long without a change the agent has given back what it does not need at rest.
+const AT_REST: Duration = Duration::from_secs(8);
 
 pub(crate) fn a_full_node() -> anyhow::Result<Vec<Row>> {
     let bed = Bed::new("")?;
@@ -21,7 +23,7 @@ pub(crate) fn a_full_node() -> anyhow::Result<Vec<Row>> {
     })?;
     bed.node.remove_manifest("first");
     bed.wait("it to go", Duration::from_millis(50), <[_]>::is_empty)?;
-    std::thread::sleep(Duration::from_secs(3));
+    std::thread::sleep(AT_REST);
 
     let empty = Held::now(&bed)?;
     for number in 0..FEW {
@@ -30,13 +32,13 @@ pub(crate) fn a_full_node() -> anyhow::Result<Vec<Row>> {
     bed.wait("ten pods", Duration::from_millis(50), |pods| {
         Bed::running(pods) == FEW
     })?;
-    std::thread::sleep(Duration::from_secs(3));
+    std::thread::sleep(AT_REST);
     let few = Held::now(&bed)?;
     for number in 0..FEW {
         bed.node.remove_manifest(&format!("f{number}"));
     }
     bed.wait("them to go", Duration::from_millis(50), <[_]>::is_empty)?;
-    std::thread::sleep(Duration::from_secs(3));
+    std::thread::sleep(AT_REST);
     for number in 0..PODS {
         bed.node.apply(&sleeper(&format!("b{number}")));
     }
@@ -51,7 +53,7 @@ pub(crate) fn a_full_node() -> anyhow::Result<Vec<Row>> {
         .map(|start| start.seen)
         .fold(f64::INFINITY, f64::min);
     let last = starts.iter().map(|start| start.started).fold(0.0, f64::max);
-    std::thread::sleep(Duration::from_secs(3));
+    std::thread::sleep(AT_REST);
 
     let full = Held::now(&bed)?;
     let idle = idle_cpu(&bed, Duration::from_secs(20))?;

@@ -1,7 +1,8 @@
-//! What is done now and then: rotated logs compressed and dropped, what broken pulls left deleted.
+//! What is done now and then: rotated logs compressed and dropped, what broken pulls left deleted, memory given back.
 
 use super::images;
 use super::parts::Parts;
+use pod_worker::Board;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use std::time::Duration;
 const LOGS_EVERY: Duration = Duration::from_secs(10);
 /// Layers of broken pulls are looked for once in so many rounds.
 const IMAGES_EVERY: u32 = 360;
+/// Nothing has changed for so long: what the last change needed is not needed soon again.
+const QUIET: Duration = Duration::from_secs(5);
 /// Pods come in bursts.
 const SHARES_AFTER: Duration = Duration::from_secs(1);
 
@@ -70,5 +73,32 @@ pub(crate) async fn keep_shares(parts: Arc<Parts>) {
             return;
         }
         tokio::time::sleep(SHARES_AFTER).await;
+    }
+}
+
+/// Gives memory back whenever the node has come to rest: the free pages of the heap, and those of the program that only a start, a pull or
+/// the agent's own beginning needed.
+pub(crate) async fn keep_small(board: Board) {
+    let mut changes = board.changes();
+    loop {
+        while tokio::time::timeout(QUIET, changes.changed())
+            .await
+            .is_ok_and(|changed| changed.is_ok())
+        {}
+        let done = tokio::task::spawn_blocking(|| {
+            linux_sys::memory::trim();
+            linux_sys::memory::forget_file_pages()
+        });
+        match done.await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "pages of the program stay"
+            ),
+            Err(_) => return,
+        }
+        if changes.changed().await.is_err() {
+            return;
+        }
     }
 }

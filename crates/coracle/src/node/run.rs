@@ -140,6 +140,7 @@ async fn live(config: &NodeConfig) -> Result<Ended> {
         config.container_log_max_files,
     ));
     tokio::spawn(housekeeping::keep_shares(Arc::clone(&parts)));
+    tokio::spawn(housekeeping::keep_small(parts.board.clone()));
     tokio::spawn(eviction::run(
         Arc::clone(&parts),
         inputs.clone(),

@@ -178,6 +178,12 @@ fn counters_are_told_from_the_pods_side() {
                 socket.send_to(&[0; 1000], to_host).unwrap();
             }
         });
+        // they wait in the pod until it knows its neighbour
+        let patience = std::time::Duration::from_secs(60);
+        socket.set_read_timeout(Some(patience)).unwrap();
+        for _ in 0..10 {
+            socket.recv(&mut [0; 1000]).unwrap();
+        }
         let after = network.stats().await.unwrap()[&uid("a")];
         assert!(
             after.tx_bytes - before.tx_bytes >= 10_000
