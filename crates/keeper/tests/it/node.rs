@@ -15,7 +15,7 @@ use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// containerd's fourteen.
 pub(crate) const DEFAULT_CAPS: u64 = 0xa80425fb;
@@ -501,7 +501,7 @@ pub(crate) fn assert_end_of_orphan(exit: &ExitRecord, code: i32, signal: Option<
     assert_eq!((exit.code, exit.signal, exit.cause), told);
 }
 
-/// Polls until there is something, or a minute has passed.
+/// Polls until there is something, or three minutes have passed.
 pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {

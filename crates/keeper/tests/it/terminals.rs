@@ -30,7 +30,7 @@ fn a_terminal_is_of_the_containers_own_devpts_and_survives_the_keeper() {
     let held = Held::launch(&node, &mut connection, description);
     let master = &held.fds[held.launched.terminal.expect("a terminal").0 as usize];
     let log = || text_of(&held.files.log);
-    eventually("the prompt", || log().contains("yes").then_some(()));
+    eventually("the prompt", || log().ends_with("yes\n").then_some(()));
     assert!(
         log().starts_with("/dev/pts/0\n88 1000\nyes\n"),
         "{:?}",

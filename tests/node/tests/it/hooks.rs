@@ -1,7 +1,7 @@
 //! Hooks: what happens after a container's start and before its end, in which order, and for how long.
 
 use node_tests::manifest::idle;
-use node_tests::{Node, pod, process, seconds, sh, wait_for};
+use node_tests::{Node, pod, process, seconds, sh, wait_for, wait_until};
 use serde_json::{Value, json};
 
 fn sh_hook(kind: &str, script: &str) -> Value {
@@ -131,7 +131,7 @@ fn sidecars_start_before_and_end_after_the_others() {
     std::fs::create_dir(&dir).expect("make a directory");
     let lives = |name: &str| {
         let script = format!(
-            "echo {name} begins >> /shared/order; trap 'echo {name} ends >> /shared/order; exit 0' TERM; while :; do sleep 0.1; done"
+            "trap 'echo {name} ends >> /shared/order; exit 0' TERM; echo {name} begins >> /shared/order; while :; do sleep 0.1; done"
         );
         let mut container = sh(name, &script);
         container["volumeMounts"] = json!([{"name": "shared", "mountPath": "/shared"}]);
@@ -155,6 +155,10 @@ fn sidecars_start_before_and_end_after_the_others() {
             .container(lives("main")),
     );
     node.wait_ready("team");
+    // before its trap is set, the first process of a PID namespace hears no TERM
+    wait_until("main to begin", seconds(20), || {
+        std::fs::read_to_string(dir.join("order")).is_ok_and(|order| order.contains("main begins"))
+    });
     node.remove_manifest("team");
     node.wait_gone("team");
     let order = std::fs::read_to_string(dir.join("order")).expect("what was done");
