@@ -102,7 +102,8 @@ Anonymous:             0 kB
 
     #[test]
     fn only_what_the_file_can_give_back_is_forgotten() {
-        assert_eq!(unchanged_file_ranges(SMAPS), [0x40_0000..0x50_0000]);
+        let program = 0x40_0000..0x50_0000;
+        assert_eq!(unchanged_file_ranges(SMAPS), vec![program]);
     }
 
     #[test]
