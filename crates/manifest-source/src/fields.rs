@@ -279,12 +279,7 @@ static HOOK: &[Field] = &[
 static SLEEP: &[Field] = &[yes("seconds", Int64)];
 
 static RESTART_RULE: &[Field] = &[
-    only(
-        "action",
-        Text,
-        |v| is(v, "Restart"),
-        "only \"Restart\" is supported by this node",
-    ),
+    yes("action", Text),
     yes("exitCodes", Object(RESTART_EXIT_CODES)),
 ];
 static RESTART_EXIT_CODES: &[Field] = &[yes("operator", Text), yes("values", List(&Int32))];

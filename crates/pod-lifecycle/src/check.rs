@@ -1,10 +1,11 @@
 //! What must hold after every step, written down without looking at how a step is made.
 
+mod starting;
 mod stopping;
 
 use crate::step::{Context, Event};
 use crate::{ContainerState, Phase, PodRecord, Stage, Step};
-use pod_model::{Action, AdmittedPod, ContainerKey, ContainerRole, PodUid};
+use pod_model::{Action, AdmittedPod, ContainerKey, PodUid};
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -47,6 +48,8 @@ pub fn check(
     found.what_lives_is_not_left();
     found.nothing_starts_after_termination();
     found.init_containers_come_first();
+    found.post_starts_are_waited_for();
+    found.all_end_before_all_begin();
     found.hooks_have_their_time();
     found.sidecars_stop_last();
     found.nothing_is_undone_under_a_process();
@@ -193,19 +196,6 @@ impl Checker<'_> {
             .iter()
             .any(|a| matches!(a, Action::EnsureImage { .. }));
         self.unless(!creating, "termination waits for no image", ());
-    }
-
-    fn init_containers_come_first(&mut self) {
-        let Some(pod) = self.pod else { return };
-        for key in self.starts() {
-            for (role, name, _) in pod.containers() {
-                if *name == key.name || role == ContainerRole::Main {
-                    break;
-                }
-                let done = self.after.container(name).is_some_and(|c| c.succeeded);
-                self.unless(done, "init containers come first", (&key, name));
-            }
-        }
     }
 
     fn nothing_is_undone_under_a_process(&mut self) {

@@ -1,8 +1,8 @@
 //! Which container starts when, and whether it starts again.
 //!
 //! Init containers run one after the other, each until it succeeds; a sidecar among them lets the next one start once it has started,
-//! and runs on; then all main containers run side by side. A hook or a probe that fails turns `Up` into `Stopping` while the pod stays
-//! [`Stage::Running`](crate::Stage::Running).
+//! and runs on; then all main containers are started in order and run side by side. A hook or a probe that fails turns `Up` into
+//! `Stopping` while the pod stays [`Stage::Running`](crate::Stage::Running).
 
 use crate::back_off::Fingerprint;
 use crate::ending::bounded;
@@ -58,6 +58,9 @@ impl Scene<'_> {
             return;
         }
         self.stop_containers();
+        if self.is_restarting_all() {
+            return;
+        }
         if self.has_ended() {
             self.record.stage = self.terminating_by_itself();
             return;
@@ -149,6 +152,9 @@ impl Scene<'_> {
             return;
         }
         if !self.back_off_is_over(name) || !self.image_is_ready(name) {
+            return;
+        }
+        if self.waits_for_post_start(name) {
             return;
         }
         let Some(refused_until) = self.record.container(name).map(|c| c.refused.at) else {

@@ -43,7 +43,9 @@
 //! | `sandbox` | making and undoing the sandbox |
 //! | `images` | having the image, backing off from a registry |
 //! | `containers` | init order, crash back-off |
+//! | `order` | whose `postStart` a start waits for |
 //! | `policy` | whether a container that ended is started again |
+//! | `restart_all` | when all containers begin again, and how |
 //! | `hooks` | `postStart`, `preStop` |
 //! | `probes` | what is probed, and what it means |
 //! | `adoption` | containers whose start was not written down |
@@ -68,9 +70,11 @@ mod hooks;
 mod images;
 mod input;
 mod node;
+mod order;
 mod policy;
 mod probes;
 mod record;
+mod restart_all;
 mod restore;
 mod sandbox;
 mod settings;

@@ -16,11 +16,8 @@ pub(crate) fn restarts(
         // it has done what it was for
         ContainerRole::Init if code == 0 => false,
         ContainerRole::Init | ContainerRole::Main => {
-            // rules count only beside a policy of its own
-            let mut rules = container.restart_policy_rules.iter().flatten();
-            let is_ruled = container.restart_policy.is_some()
-                && rules.any(|rule| rule.action == "Restart" && matches(rule, code));
-            is_ruled
+            // either of a rule's actions starts it again
+            matching_rule(container, code).is_some()
                 || match policy(pod, container) {
                     RestartPolicy::Always => true,
                     RestartPolicy::OnFailure => code != 0,
@@ -28,6 +25,13 @@ pub(crate) fn restarts(
                 }
         }
     }
+}
+
+/// The first rule of the container that is about this exit code. Rules count only beside a policy of its own.
+pub(crate) fn matching_rule(container: &Container, code: i32) -> Option<&ContainerRestartRule> {
+    container.restart_policy.as_ref()?;
+    let mut rules = container.restart_policy_rules.iter().flatten();
+    rules.find(|rule| matches(rule, code))
 }
 
 /// Its own policy, else the pod's.

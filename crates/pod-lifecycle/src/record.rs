@@ -168,6 +168,8 @@ pub struct Conditions {
     pub ready: Condition,
     pub containers_ready: Condition,
     pub scheduled: Condition,
+    #[serde(default)]
+    pub all_containers_restarting: Condition,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -199,6 +201,9 @@ pub struct PodRecord {
     pub conditions: Conditions,
     /// The machine was booted anew: init containers have to run again.
     pub rebooted: bool,
+    /// All its containers are being killed and removed, so that it begins again in its sandbox: see KEP-5532.
+    #[serde(default)]
+    pub restarting_all: bool,
     /// It broke a limit and fails for it: the message of its status. Written once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evicted: Option<String>,
@@ -257,6 +262,7 @@ impl PodRecord {
             phase: Phase::default(),
             conditions: Conditions::default(),
             rebooted: false,
+            restarting_all: false,
             evicted: None,
             past_deadline: false,
             active: None,

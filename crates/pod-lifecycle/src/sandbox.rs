@@ -22,6 +22,9 @@ impl Scene<'_> {
         if std::mem::take(&mut self.record.rebooted) {
             self.begin_again_after_reboot();
         }
+        if self.record.restarting_all {
+            self.begin_all_again();
+        }
         self.record.stage = if self.has_ended() {
             self.terminating_by_itself()
         } else {

@@ -1,6 +1,7 @@
 //! The pod's status as a kubelet would write it. A function of the record; nothing is remembered here.
 
 use crate::ending::{LOST, cut};
+use crate::restart_all;
 use crate::termination::{DEADLINE_EXCEEDED, EVICTED};
 use crate::view::{INITS, MAINS, State, View, closed_gates, incomplete_inits, unready, views};
 use crate::{
@@ -112,7 +113,22 @@ fn conditions(record: &PodRecord, pod: &AdmittedPod, generation: Option<i64>) ->
     } else {
         (not_ready, not_ready_message.clone())
     };
-    vec![
+    let (restarting, restarting_message) = match record.phase {
+        Phase::Succeeded => (Some("PodCompleted"), None),
+        Phase::Failed => (Some("PodFailed"), None),
+        _ if held.all_containers_restarting.holds => (
+            Some("RestartAllContainersStarted"),
+            Some("container exited with restart policy rule".to_owned()),
+        ),
+        _ => (None, None),
+    };
+    let restarting = condition(
+        "AllContainersRestarting",
+        held.all_containers_restarting,
+        restarting,
+        restarting_message,
+    );
+    let mut conditions = vec![
         condition(
             "PodReadyToStartContainers",
             held.ready_to_start_containers,
@@ -133,7 +149,11 @@ fn conditions(record: &PodRecord, pod: &AdmittedPod, generation: Option<i64>) ->
             not_ready_message,
         ),
         condition("PodScheduled", held.scheduled, None, None),
-    ]
+    ];
+    if restart_all::is_possible(pod) {
+        conditions.push(restarting);
+    }
+    conditions
 }
 
 fn container_statuses(

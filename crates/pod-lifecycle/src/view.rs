@@ -166,6 +166,13 @@ pub(crate) fn comes_from_api(pod: &AdmittedPod) -> bool {
         .is_some_and(|source| source == "api")
 }
 
+/// Whether the container will not run again: its policy says so, and nothing else has put it back to the start.
+fn is_over_for_good(record: &PodRecord, pod: &AdmittedPod, container: &ContainerRecord) -> bool {
+    let begins_again = record.restarting_all || container.state != ContainerState::Down;
+    let will_start = record.stage.is_before_termination() && begins_again;
+    !will_start && !is_restarted(pod, container)
+}
+
 /// A kubelet's `getPhase`, and then never backwards.
 pub(crate) fn phase(record: &PodRecord, pod: &AdmittedPod) -> Phase {
     if record.phase.is_terminal() {
@@ -201,7 +208,7 @@ pub(crate) fn phase(record: &PodRecord, pod: &AdmittedPod) -> Phase {
             }
         };
         // the end of a sidecar says nothing about the pod
-        if !is_sidecar && code != 0 && !is_restarted(pod, container) {
+        if !is_sidecar && code != 0 && is_over_for_good(record, pod, container) {
             return Phase::Failed;
         }
     }
@@ -222,7 +229,7 @@ pub(crate) fn phase(record: &PodRecord, pod: &AdmittedPod) -> Phase {
             (State::Waiting(_), Some(_)) => {}
         }
         stopped += 1;
-        for_good += usize::from(!is_restarted(pod, container));
+        for_good += usize::from(is_over_for_good(record, pod, container));
     }
     // once the pod was initialized, a sidecar that is started again does not take that back
     let is_pending = pending_inits > 0 || (pending_sidecars > 0 && !has_initialized(record, pod));
@@ -257,6 +264,7 @@ impl Scene<'_> {
         let initialized = is_initialized(&self.record, pod);
         let ready = are_containers_ready(&self.record, pod);
         let can_start = self.record.sandbox.is_ready();
+        let restarting = self.record.restarting_all && self.record.stage.is_before_termination();
         let now = self.now.wall;
         let conditions = &mut self.record.conditions;
         let set = |condition: &mut Condition, holds| condition.set(holds, now);
@@ -265,6 +273,7 @@ impl Scene<'_> {
         set(&mut conditions.containers_ready, ready);
         set(&mut conditions.ready, ready && closed_gates(pod).is_empty());
         set(&mut conditions.scheduled, true);
+        set(&mut conditions.all_containers_restarting, restarting);
     }
 }
 

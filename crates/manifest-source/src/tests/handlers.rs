@@ -257,6 +257,19 @@ fn what_a_container_says_of_its_restarts() {
              restartPolicyRules[0].exitCodes.values: Too many: 256: must have at most 255 items",
         ),
         (
+            json!({"restartPolicy": "Always", "restartPolicyRules": [
+                {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [88]}},
+            ]}),
+            "",
+        ),
+        (
+            with(
+                "Never",
+                json!([{"action": "RestartPod", "exitCodes": {"operator": "In", "values": [88]}}]),
+            ),
+            "restartPolicyRules[0].action: Unsupported value: \"RestartPod\": supported values: \"Restart\", \"RestartAllContainers\"",
+        ),
+        (
             with("Never", json!([{"action": "Restart"}])),
             "restartPolicyRules[0].exitCodes: Required value: must be specified",
         ),

@@ -40,10 +40,6 @@ fn a_field_that_this_node_does_not_honour_yet_is_refused_with_the_reason() {
             "lifecycle.preStop.tcpSocket: is deprecated, and no node carries it out",
         ),
         (
-            "restartPolicyRules: [{action: RestartAllContainers}]",
-            "restartPolicyRules[0].action: only \"Restart\" is supported by this node",
-        ),
-        (
             "livenessProbe: {httpGet: {port: true}}",
             "livenessProbe.httpGet.port: expected a number or a name, found the boolean true",
         ),

@@ -123,7 +123,7 @@ fn restart_policy(container: &Container, path: &FieldPath<'_>, findings: &mut Fi
         let path = list.index(index);
         one_of(
             Some(&rule.action),
-            &["Restart"],
+            &["Restart", "RestartAllContainers"],
             &path.key("action"),
             findings,
         );

@@ -43,6 +43,27 @@ fn what_follows_a_container_starts_after_its_post_start() {
 }
 
 #[test]
+fn the_next_main_container_starts_after_the_post_start_of_the_one_before_it() {
+    let node = Node::start();
+    let mount = json!([{"name": "shared", "mountPath": "/shared"}]);
+    let mut first = idle("first");
+    first["volumeMounts"] = mount;
+    first["lifecycle"] = sh_hook("postStart", "sleep 1; echo hook >> /shared/order");
+    let script =
+        "echo next >> /shared/order; trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done";
+    let ordered = pod("ordered")
+        .spec("volumes", json!([{"name": "shared", "emptyDir": {}}]))
+        .container(first)
+        .container(sh("next", script));
+    node.apply(&shared(ordered));
+    node.wait_ready("ordered");
+    assert_eq!(
+        node.exec("ordered", "next", &["cat", "/shared/order"]),
+        "hook\nnext\n"
+    );
+}
+
+#[test]
 fn a_container_whose_post_start_fails_is_killed() {
     let node = Node::start();
     node.apply(
