@@ -139,6 +139,11 @@ pub(crate) fn make(directory: &Path) -> Result<bool, CgroupError> {
     }
 }
 
+/// Removes a cgroup in which nothing is. `false`: there is something in it, or it is not there.
+pub(crate) fn remove_empty(directory: &Path) -> bool {
+    fs::remove_dir(directory).is_ok()
+}
+
 pub(crate) fn is_missing_parent(error: &CgroupError) -> bool {
     matches!(error, CgroupError::Create { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }

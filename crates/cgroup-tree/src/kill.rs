@@ -5,7 +5,6 @@
 
 use crate::error::CgroupError;
 use crate::file;
-use crate::names;
 use crate::tree::{CgroupKind, CgroupTree};
 use pod_model::{ContainerKey, PodUid};
 use std::collections::BTreeSet;
@@ -38,15 +37,6 @@ impl CgroupTree {
     pub fn kill_pod(&self, uid: &PodUid) -> Result<Killed, CgroupError> {
         match self.locate_pod(uid) {
             Ok(relative) => self.kill(&relative),
-            Err(e) if e.is_gone() => Ok(Killed::NothingThere),
-            Err(e) => Err(e),
-        }
-    }
-
-    /// Kills every process of one exec session.
-    pub fn kill_exec(&self, key: &ContainerKey, session: u64) -> Result<Killed, CgroupError> {
-        match self.locate(key) {
-            Ok(relative) => self.kill(&relative.join(names::exec(session))),
             Err(e) if e.is_gone() => Ok(Killed::NothingThere),
             Err(e) => Err(e),
         }

@@ -21,6 +21,7 @@
 //! | `kill` | kill whole, freeze, thaw |
 //! | `remove` | removal deepest first, sweep, `remove_all` |
 //! | [`found`] | what the tree says there is |
+//! | [`session`] | more processes in a container, by themselves |
 //! | [`stats`] | usage, out-of-memory kills |
 //!
 //! What it deliberately does not know: what a pod is (it takes numbers of `node-policy`), who starts processes, and clocks.
@@ -35,6 +36,7 @@ mod kill;
 mod mounts;
 mod names;
 mod remove;
+mod session;
 pub mod stats;
 pub mod tree;
 mod v1;
@@ -48,5 +50,6 @@ pub use error::CgroupError;
 pub use found::{FoundContainer, FoundPod};
 pub use kill::Killed;
 pub use remove::{Removed, Swept};
+pub use session::{Session, SessionOwner, SweptSession};
 pub use stats::{CpuStats, MemoryStats, NodeStats, Stats};
 pub use tree::{CgroupKind, CgroupTree, Made, Placement};

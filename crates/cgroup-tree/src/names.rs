@@ -1,5 +1,6 @@
-//! How the tree is called: `kubepods[/burstable|/besteffort]/pod<uid>/<container>.<attempt>[/exec-<session>]`.
+//! How the tree is called: `kubepods[/burstable|/besteffort]/pod<uid>/<container>.<attempt>[/{exec,own}-<session>]`.
 
+use crate::session::{Session, SessionOwner};
 use pod_model::{ContainerKey, PodUid, QosClass};
 use std::path::{Path, PathBuf};
 
@@ -30,8 +31,21 @@ pub(crate) fn container(key: &ContainerKey, qos: QosClass) -> PathBuf {
     pod(&key.pod, qos).join(key.dir_name())
 }
 
-pub(crate) fn exec(session: u64) -> String {
-    format!("exec-{session}")
+pub(crate) fn session(session: Session) -> String {
+    let Session { owner, number } = session;
+    format!("{}-{number}", owner.prefix())
+}
+
+/// Reads back what [`session`] wrote.
+pub(crate) fn session_of(directory: &Path) -> Option<Session> {
+    let (prefix, number) = directory.file_name()?.to_str()?.split_once('-')?;
+    let owner = SessionOwner::ALL
+        .into_iter()
+        .find(|owner| owner.prefix() == prefix)?;
+    Some(Session {
+        owner,
+        number: number.parse().ok()?,
+    })
 }
 
 /// Reads back what [`pod`] wrote. `None` for a directory that is not ours (`burstable` itself, somebody else's).

@@ -39,15 +39,6 @@ impl CgroupTree {
         }
     }
 
-    /// Removes the cgroup of an exec session that has ended.
-    pub fn remove_exec(&self, key: &ContainerKey, session: u64) -> Result<Removed, CgroupError> {
-        match self.locate(key) {
-            Ok(relative) => self.remove(&relative.join(names::exec(session))),
-            Err(e) if e.is_gone() => Ok(Removed::NothingThere),
-            Err(e) => Err(e),
-        }
-    }
-
     /// Removes a pod's cgroup with everything below it.
     pub fn remove_pod(&self, uid: &PodUid) -> Result<Removed, CgroupError> {
         let mut done = Removed::NothingThere;
@@ -145,7 +136,7 @@ impl CgroupTree {
 }
 
 /// `true` if there was something. A cgroup's files go with it, so only directories are removed.
-fn remove_tree(directory: &Path) -> Result<bool, CgroupError> {
+pub(crate) fn remove_tree(directory: &Path) -> Result<bool, CgroupError> {
     // nearly always there is nothing below it
     match fs::remove_dir(directory) {
         Ok(()) => return Ok(true),

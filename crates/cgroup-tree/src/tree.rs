@@ -138,7 +138,7 @@ impl CgroupTree {
         self.hierarchies.iter().find(|h| h.has(controller))
     }
 
-    fn placement(&self, relative: &Path) -> Placement {
+    pub(crate) fn placement(&self, relative: &Path) -> Placement {
         match self.kind {
             CgroupKind::V2 => Placement::V2 {
                 directory: self.hierarchies[0].base.join(relative),
@@ -237,27 +237,6 @@ impl CgroupTree {
                 .attach(&self.hierarchies[0].base.join(&relative), devices)?,
         }
         Ok(self.placement(&relative))
-    }
-
-    /// Makes a place for one exec session inside its container: it can be killed by itself and counts as the container's. On v1 only the
-    /// anchor has a cgroup of its own for it; in the others the session joins the container.
-    pub fn create_exec(&self, key: &ContainerKey, session: u64) -> Result<Placement, CgroupError> {
-        let relative = self.locate(key)?;
-        let own = relative.join(names::exec(session));
-        file::make(&self.anchor().base.join(&own))?;
-        Ok(match self.kind {
-            CgroupKind::V2 => self.placement(&own),
-            CgroupKind::V1 => Placement::V1 {
-                directories: self
-                    .hierarchies
-                    .iter()
-                    .map(|h| {
-                        let own_here = h.has("freezer");
-                        h.base.join(if own_here { &own } else { &relative })
-                    })
-                    .collect(),
-            },
-        })
     }
 
     /// The pod's cgroup relative to the root, wherever it is: the tier is not part of what callers remember.

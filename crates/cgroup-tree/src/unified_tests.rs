@@ -6,6 +6,7 @@ use crate::hierarchy::Hierarchy;
 use crate::kill::Killed;
 use crate::mounts::{self, V2_CONTROLLERS};
 use crate::remove::Removed;
+use crate::session::{Session, SessionOwner};
 use crate::tree::{CgroupKind, CgroupTree, Placement};
 use node_policy::{CgroupNumbers, NodeNumbers};
 use pod_model::{Attempt, ContainerKey, ContainerName, PodUid, QosClass};
@@ -122,6 +123,13 @@ fn until(mut so: impl FnMut() -> bool) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+fn is_populated(place: &Placement) -> bool {
+    let Placement::V2 { directory } = place else {
+        return false;
+    };
+    std::fs::read_to_string(directory.join("cgroup.procs")).is_ok_and(|text| !text.is_empty())
+}
+
 #[test]
 fn on_v2_a_container_is_frozen_thawed_killed_and_removed_whole() -> Result<(), Box<dyn Error>> {
     let Some(mut unified) = unified("kill")? else {
@@ -130,25 +138,26 @@ fn on_v2_a_container_is_frozen_thawed_killed_and_removed_whole() -> Result<(), B
     let (key, placement) = unified.container(DevicePolicy::All)?;
     assert_eq!(unified.tree.kill_container(&key)?, Killed::NothingThere);
     unified.run(&placement, "sleep 600 & sleep 600")?;
-    let session = unified.tree.create_exec(&key, 1)?;
-    unified.run(&session, "sleep 600")?;
+    let session = Session {
+        owner: SessionOwner::Agent,
+        number: 1,
+    };
+    let place = unified.tree.create_session(&key, session)?;
+    unified.run(&place, "sleep 600")?;
     let count = |u: &Unified| u.tree.processes(&key).map_or(0, |p| p.len());
-    until(|| count(&unified) >= 3)?;
+    // the session's process may still be on its way in
+    until(|| count(&unified) >= 3 && is_populated(&place))?;
     unified.tree.freeze(&key)?;
     unified.tree.thaw(&key)?;
-    // the session's process may still be on its way in
-    until(|| {
-        unified
-            .tree
-            .kill_exec(&key, 1)
-            .is_ok_and(|killed| killed == Killed::Sent)
-    })?;
-    until(|| {
-        unified
-            .tree
-            .remove_exec(&key, 1)
-            .is_ok_and(|r| r == Removed::Removed)
-    })?;
+    let swept = unified.tree.sweep_sessions(2)?;
+    assert!(
+        matches!(&swept[..], [one] if one.result.is_ok()),
+        "{swept:?}"
+    );
+    assert_eq!(
+        unified.tree.end_session(&key, session)?,
+        Removed::NothingThere
+    );
     assert!(count(&unified) >= 2, "the container lives on");
     assert_eq!(unified.tree.list()?.len(), 1);
     assert_eq!(unified.tree.kill_container(&key)?, Killed::Sent);

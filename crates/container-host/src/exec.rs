@@ -2,6 +2,7 @@
 
 use crate::host::{ContainerHost, HostError};
 use crate::known::ExecExit;
+use cgroup_tree::{Session, SessionOwner};
 use keeper::protocol::{ExecStdio, Reply, Request};
 use launch_plan::{ExecPlanned, FdIndex};
 use pod_model::ContainerKey;
@@ -25,8 +26,12 @@ pub struct ExecSession {
 }
 
 impl ContainerHost {
-    pub fn new_session(&self) -> u64 {
-        self.shared.next_session.fetch_add(1, Ordering::Relaxed)
+    /// The session's place is made, and its process started, by the caller; [`Self::end_exec`] takes away whatever there is of it.
+    pub fn begin_session(&self, owner: SessionOwner) -> Session {
+        let number = self.shared.next_session.fetch_add(1, Ordering::Relaxed);
+        let session = Session { owner, number };
+        self.shared.table.begin_exec(session);
+        session
     }
 
     /// Starts one more process in a running container. `fds` are those that the plan counts on.
@@ -84,34 +89,51 @@ impl ContainerHost {
                     terminal.and_then(|FdIndex(at)| fds.into_iter().nth(usize::try_from(at).ok()?));
                 Ok(session)
             }
-            other => {
-                self.shared.table.forget_exec(number);
-                match other {
-                    Ok((Reply::Failed(failure), _)) => Err(HostError::Launch(failure)),
-                    Ok((other, _)) => Err(HostError::Refused {
-                        operation: "start a process in a container",
-                        message: format!("{other:?}"),
-                    }),
-                    Err(error) => Err(error),
-                }
-            }
+            Ok((Reply::Failed(failure), _)) => Err(HostError::Launch(failure)),
+            Ok((other, _)) => Err(HostError::Refused {
+                operation: "start a process in a container",
+                message: format!("{other:?}"),
+            }),
+            Err(error) => Err(error),
         }
     }
 
-    /// Kills an exec session whole and removes its place.
-    pub async fn end_exec(&self, key: &ContainerKey, session: u64) {
-        self.shared.table.forget_exec(session);
+    /// Kills an exec session whole and removes its place, once.
+    pub async fn end_exec(&self, key: &ContainerKey, number: u64) {
+        let Some(owner) = self.shared.table.end_exec(number) else {
+            return;
+        };
         let (shared, key) = (Arc::clone(&self.shared), key.clone());
-        let ended = tokio::task::spawn_blocking(move || {
-            shared.cgroups.kill_exec(&key, session)?;
-            shared.cgroups.remove_exec(&key, session)
-        });
+        let session = Session { owner, number };
+        let ended = tokio::task::spawn_blocking(move || shared.cgroups.end_session(&key, session));
         if let Ok(Err(error)) = ended.await {
             tracing::warn!(
-                session,
+                session = number,
                 error = &error as &dyn std::error::Error,
                 "an exec session left a cgroup"
             );
+        }
+    }
+
+    /// Ends probes and hooks that an agent which died has left: nobody wants their answers any more. People's sessions go on.
+    pub(crate) fn sweep_sessions(&self, before: u64) {
+        let swept = match self.shared.cgroups.sweep_sessions(before) {
+            Ok(swept) => swept,
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "exec sessions of an earlier agent are not found");
+                return;
+            }
+        };
+        for session in swept {
+            let cgroup = session.relative.display();
+            match session.result {
+                Ok(_) => tracing::info!(%cgroup, "ended an exec session of an earlier agent"),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(%cgroup, error, "an exec session of an earlier agent is not ended");
+                }
+            }
         }
     }
 }

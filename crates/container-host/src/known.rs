@@ -1,6 +1,7 @@
 //! What the host knows of each attempt, and the version of that knowledge.
 
 use crate::attempt::Launch;
+use cgroup_tree::{Session, SessionOwner};
 use keeper::protocol;
 use launch_plan::FdIndex;
 use pod_model::{
@@ -87,11 +88,17 @@ impl Known {
     }
 }
 
+/// A session that is not known to have been ended.
+struct Exec {
+    owner: SessionOwner,
+    tell: Option<oneshot::Sender<ExecExit>>,
+}
+
 #[derive(Default)]
 struct Inner {
     seq: u64,
     attempts: BTreeMap<ContainerKey, Known>,
-    execs: BTreeMap<u64, oneshot::Sender<ExecExit>>,
+    execs: BTreeMap<u64, Exec>,
 }
 
 /// Locked for moments only; nothing waits inside.
@@ -218,22 +225,32 @@ impl Table {
         self.lock().attempts.contains_key(key)
     }
 
+    pub(crate) fn begin_exec(&self, session: Session) {
+        let Session { owner, number } = session;
+        self.lock().execs.insert(number, Exec { owner, tell: None });
+    }
     pub(crate) fn expect_exec(&self, session: u64) -> oneshot::Receiver<ExecExit> {
         let (tell, exit) = oneshot::channel();
-        self.lock().execs.insert(session, tell);
+        if let Some(exec) = self.lock().execs.get_mut(&session) {
+            exec.tell = Some(tell);
+        }
         exit
     }
-    pub(crate) fn forget_exec(&self, session: u64) {
-        self.lock().execs.remove(&session);
-    }
     pub(crate) fn exec_exited(&self, session: u64, exit: ExecExit) {
-        if let Some(tell) = self.lock().execs.remove(&session) {
+        let mut inner = self.lock();
+        if let Some(tell) = inner.execs.get_mut(&session).and_then(|e| e.tell.take()) {
             // who asked may have left
             let _ = tell.send(exit);
         }
     }
+    /// Takes a session out that is to be ended; `None`: that was done before.
+    pub(crate) fn end_exec(&self, session: u64) -> Option<SessionOwner> {
+        Some(self.lock().execs.remove(&session)?.owner)
+    }
     /// A keeper that is gone cannot tell any more.
     pub(crate) fn forget_all_execs(&self) {
-        self.lock().execs.clear();
+        for exec in self.lock().execs.values_mut() {
+            exec.tell = None;
+        }
     }
 }

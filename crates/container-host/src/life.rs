@@ -59,6 +59,12 @@ enum LifeError {
 impl ContainerHost {
     /// Keeps a keeper, for as long as the agent lives.
     pub async fn run(self) {
+        let (host, first) = (
+            self.clone(),
+            self.shared.next_session.load(Ordering::Relaxed),
+        );
+        // containers do not wait for it
+        tokio::task::spawn_blocking(move || host.sweep_sessions(first));
         loop {
             let (events, mut heard) = mpsc::unbounded_channel();
             match self.begin(events).await {
@@ -328,7 +334,9 @@ impl ContainerHost {
                 self.shared
                     .table
                     .exec_exited(session, ExecExit { code, signal });
-                self.end_exec(&container, session).await;
+                let host = self.clone();
+                // the next event does not wait for it
+                tokio::spawn(async move { host.end_exec(&container, session).await });
             }
         }
     }

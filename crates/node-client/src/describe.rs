@@ -1,6 +1,7 @@
 //! `describe pod`, in kubectl's layout.
 
 mod containers;
+mod probes;
 mod volumes;
 
 use crate::agent::{Agent, path};
@@ -10,7 +11,7 @@ use crate::output::{self, complain};
 use crate::select::{self, items, namespace_of};
 use crate::{age, event_row, tabs};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Event, Pod, Toleration};
+use k8s_openapi::api::core::v1::{Event, Pod, PodCondition, PodSpec, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use node_server::wire;
 use serde_json::Value;
@@ -163,6 +164,7 @@ pub(crate) fn describe(pod: &Pod, events: &[Event], now: Timestamp) -> String {
     let statuses = status.container_statuses.as_deref().unwrap_or_default();
     containers::describe(&mut out, "Containers", &spec.containers, statuses);
     let conditions = status.conditions.as_deref().unwrap_or_default();
+    readiness_gates(&mut out, &spec, conditions);
     if !conditions.is_empty() {
         out.push_str("Conditions:\n  Type\tStatus\n");
         for condition in conditions {
@@ -195,6 +197,18 @@ pub(crate) fn describe(pod: &Pod, events: &[Event], now: Timestamp) -> String {
         let _ = writeln!(table, "  {}", event_row::described(event, now));
     }
     body + &tabs::align(&table, tabs::DESCRIPTION)
+}
+
+fn readiness_gates(out: &mut String, spec: &PodSpec, conditions: &[PodCondition]) {
+    let gates = spec.readiness_gates.as_deref().unwrap_or_default();
+    if !gates.is_empty() {
+        out.push_str("Readiness Gates:\n  Type\tStatus\n");
+    }
+    for gate in gates {
+        let condition = conditions.iter().find(|c| c.type_ == gate.condition_type);
+        let status = condition.map_or("<none>", |condition| &condition.status);
+        let _ = writeln!(out, "  {} \t{status} ", gate.condition_type);
+    }
 }
 
 fn tolerations(out: &mut String, tolerations: &[Toleration]) {

@@ -183,8 +183,12 @@ impl Board {
         self.changed();
     }
 
-    pub(crate) fn note(&self, uid: &PodUid, entry: TimelineEntry) {
+    /// A line of `explain`. Public, because what probes find is told by who probes. A pod that is gone has no timeline any more.
+    pub fn note(&self, uid: &PodUid, entry: TimelineEntry) {
         let mut inner = self.lock();
+        if !inner.pods.contains_key(uid) {
+            return;
+        }
         let timeline = inner.timelines.entry(uid.clone()).or_default();
         if timeline.len() == TIMELINE_ENTRIES {
             timeline.remove(TIMELINE_KEPT);

@@ -18,6 +18,7 @@
 mod account;
 pub mod board;
 pub mod ports;
+mod readiness;
 pub mod records;
 mod worker;
 

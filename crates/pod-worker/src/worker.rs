@@ -4,6 +4,7 @@ use crate::account::{Account, Books};
 use crate::board::{Board, TimelineEntry};
 use crate::ports::{Clock, Done, Executor, Line, NoProbes, Probes, Records, Word};
 use futures_util::FutureExt;
+use k8s_openapi::api::core::v1::PodStatus;
 use pod_lifecycle::{EndReason, Input, NodeCore};
 use pod_model::{
     Action, AdmittedPod, ContainerName, ContainerRole, ExitCause, ExitSeen, Fact, Failure,
@@ -328,6 +329,7 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
                 Some("Succeeded" | "Failed") => self.books.is_over(&update.uid),
                 _ => {}
             }
+            self.note_readiness(&update.uid, &update.status, now);
             self.board.set_status(&update.uid, update.status);
         }
         while let Some((uid, reason)) = self.core.poll_reason() {
@@ -350,6 +352,16 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
                 // who asked may have left
                 let _ = answer.send(());
             }
+        }
+    }
+
+    fn note_readiness(&self, uid: &PodUid, status: &PodStatus, now: Now) {
+        let Some(before) = self.board.pod(uid) else {
+            return;
+        };
+        for (container, what) in crate::readiness::changes(&before.status, status) {
+            self.board
+                .note(uid, entry(now, None, Some(container), what, ""));
         }
     }
 

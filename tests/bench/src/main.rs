@@ -13,6 +13,7 @@ mod bed;
 mod lifecycle;
 mod memory;
 mod peers;
+mod probes;
 mod pull;
 mod row;
 mod starts;
@@ -57,6 +58,9 @@ const MEASUREMENTS: &[(&[&str], Measure)] = &[
     ),
     (&["life_cycles"], lifecycle::cycles),
     (&["stop"], lifecycle::stop),
+    (&["http_probes"], probes::http),
+    (&["exec_probes"], probes::exec),
+    (&["ready_after"], probes::ready_after),
     (&["pull_unpack"], pull::pull),
     (&["binary"], memory::binary),
     (&["crun_run"], peers::crun),

@@ -1,7 +1,7 @@
 //! What becomes of the processes.
 
 use crate::support::*;
-use cgroup_tree::{DevicePolicy, Killed, Placement, Removed};
+use cgroup_tree::{DevicePolicy, Killed, Placement, Removed, Session, SessionOwner};
 use node_policy::CgroupNumbers;
 use pod_model::{ContainerKey, QosClass};
 
@@ -81,22 +81,62 @@ fn an_exec_session_is_killed_by_itself() -> Answer {
     let mut node = Node::new()?;
     let (web, placement) = container(&node, "x", &CgroupNumbers::UNLIMITED)?;
     let main = node.run(&placement, "sleep 600")?;
-    let session = node.tree.create_exec(&web, 7)?;
-    let exec = node.run(&session, "sleep 600 & sleep 600")?;
+    let session = Session {
+        owner: SessionOwner::Person,
+        number: 7,
+    };
+    let place = node.tree.create_session(&web, session)?;
+    let exec = node.run(&place, "sleep 600 & sleep 600")?;
     until("all are there", || {
         node.tree
             .processes(&web)
             .is_ok_and(|p| p.contains(&main) && p.contains(&exec) && p.len() >= 3)
     })?;
-    assert_eq!(node.tree.kill_exec(&web, 7)?, Killed::Sent);
+    assert_eq!(node.tree.end_session(&web, session)?, Removed::Removed);
     assert_eq!(node.exit_of(exec)?, 128 + 9);
     until("the container alone is left", || {
         node.tree
             .processes(&web)
             .is_ok_and(|p| p.contains(&main) && p.len() <= 2)
     })?;
-    assert_eq!(node.tree.remove_exec(&web, 7)?, Removed::Removed);
-    assert_eq!(node.tree.kill_exec(&web, 7)?, Killed::NothingThere);
+    assert_eq!(node.tree.end_session(&web, session)?, Removed::NothingThere);
+    Ok(())
+}
+
+#[test]
+fn of_an_earlier_agents_sessions_those_of_people_go_on() -> Answer {
+    if !can_run() {
+        return Ok(());
+    }
+    let mut node = Node::new()?;
+    let (web, _) = container(&node, "x", &CgroupNumbers::UNLIMITED)?;
+    let mut begin = |owner, number, script: &str| {
+        let place = node.tree.create_session(&web, Session { owner, number })?;
+        match script {
+            "" => Ok(0),
+            _ => node.run(&place, script),
+        }
+    };
+    let probe = begin(SessionOwner::Agent, 1, "sleep 600 & sleep 600")?;
+    let person = begin(SessionOwner::Person, 2, "sleep 600")?;
+    begin(SessionOwner::Person, 3, "")?;
+    let new = begin(SessionOwner::Agent, 9, "sleep 600")?;
+    until("all are there", || {
+        let there = node.tree.processes(&web);
+        there.is_ok_and(|there| [probe, person, new].iter().all(|pid| there.contains(pid)))
+    })?;
+    let mut swept: Vec<_> = node.tree.sweep_sessions(9)?;
+    swept.sort_by(|a, b| a.relative.cmp(&b.relative));
+    let names = swept.iter().map(|swept| swept.relative.file_name());
+    assert_eq!(
+        names.collect::<Vec<_>>(),
+        ["exec-3", "own-1"].map(|name| Some(name.as_ref()))
+    );
+    assert!(swept.iter().all(|swept| swept.result.is_ok()), "{swept:?}");
+    assert_eq!(node.exit_of(probe)?, 128 + 9);
+    let left = node.tree.processes(&web)?;
+    assert!(left.contains(&person) && left.contains(&new), "{left:?}");
+    assert!(node.tree.sweep_sessions(9)?.is_empty());
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use super::parts::Parts;
 use super::session::{self, nonblocking};
+use cgroup_tree::SessionOwner;
 use pod_model::{AdmittedPod, ContainerKey};
 use pod_probes::{MOST_OUTPUT, Ran};
 use std::future::Future;
@@ -35,7 +36,15 @@ async fn to_its_end(
     key: &ContainerKey,
     command: &[String],
 ) -> Ran {
-    let begun = session::begin(parts, pod.clone(), key, command.to_vec(), None).await;
+    let begun = session::begin(
+        parts,
+        pod.clone(),
+        key,
+        SessionOwner::Agent,
+        command.to_vec(),
+        None,
+    )
+    .await;
     let (session, _ends_with_us) = match begun {
         Ok(begun) => begun,
         Err(error) => return Ran::Failed(error.to_string()),

@@ -3,6 +3,7 @@
 use super::containers::{cgroup_placement, open_one};
 use super::outcome::chain;
 use super::parts::Parts;
+use cgroup_tree::SessionOwner;
 use container_host::{ExecSession, HostError};
 use launch_plan::{TerminalSize, exec_plan};
 use node_server::NodeError;
@@ -17,11 +18,12 @@ pub(crate) async fn begin(
     parts: &Arc<Parts>,
     pod: AdmittedPod,
     key: &ContainerKey,
+    owner: SessionOwner,
     argv: Vec<String>,
     terminal: Option<Option<TerminalSize>>,
 ) -> Result<(ExecSession, EndOfSession), NodeError> {
     let (parts, key) = (Arc::clone(parts), key.clone());
-    let begun = tokio::spawn(async move { start(&parts, pod, &key, argv, terminal).await });
+    let begun = tokio::spawn(async move { start(&parts, pod, &key, owner, argv, terminal).await });
     begun
         .await
         .map_err(|e| NodeError::Internal(e.to_string()))?
@@ -31,26 +33,27 @@ async fn start(
     parts: &Arc<Parts>,
     pod: AdmittedPod,
     key: &ContainerKey,
+    owner: SessionOwner,
     argv: Vec<String>,
     terminal: Option<Option<TerminalSize>>,
 ) -> Result<(ExecSession, EndOfSession), NodeError> {
     let launch = parts.host.launch_of(key).map_err(told)?;
-    let session = parts.host.new_session();
+    let session = parts.host.begin_session(owner);
     let theirs = Arc::clone(parts);
     let of_key = key.clone();
     let end = EndOfSession {
         parts: Arc::clone(parts),
         key: key.clone(),
-        session,
+        session: session.number,
     };
     let prepared = tokio::task::spawn_blocking(move || {
         let internal = |e: &dyn std::error::Error| NodeError::Internal(chain(e));
         let placement = theirs
             .cgroups
-            .create_exec(&of_key, session)
+            .create_session(&of_key, session)
             .map_err(|e| internal(&e))?;
         let request = launch_plan::ExecRequest {
-            session,
+            session: session.number,
             argv,
             terminal: terminal.is_some(),
             size: terminal.flatten(),

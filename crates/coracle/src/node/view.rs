@@ -4,6 +4,7 @@ use super::outcome::chain;
 use super::parts::Parts;
 use super::session::{self, EndOfSession, nonblocking};
 use super::{down, terminal};
+use cgroup_tree::SessionOwner;
 use image_store::{
     ArchiveSource, CancellationToken, ImageReference, LayerProgress, ProgressEvent, ProgressSink,
 };
@@ -149,7 +150,8 @@ impl Node for NodeView {
         });
         let terminal = request.tty.then_some(size);
         let argv = request.command.clone();
-        let (started, end) = session::begin(parts, view.pod, &key, argv, terminal).await?;
+        let (started, end) =
+            session::begin(parts, view.pod, &key, SessionOwner::Person, argv, terminal).await?;
         connect(started, end, &request)
             .map_err(|e| NodeError::Internal(format!("cannot connect the session: {e}")))
     }

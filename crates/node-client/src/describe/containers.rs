@@ -1,6 +1,6 @@
 //! The containers of a description.
 
-use super::date;
+use super::{date, probes};
 use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStatus, EnvVar};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use std::collections::BTreeMap;
@@ -87,6 +87,7 @@ fn one(out: &mut String, container: &Container, status: Option<&ContainerStatus>
         quantities(out, "Limits", resources.limits.as_ref());
         quantities(out, "Requests", resources.requests.as_ref());
     }
+    probes::describe(out, container);
     environment(out, container.env.as_deref().unwrap_or_default());
     mounts(out, container);
 }

@@ -109,3 +109,74 @@ Events:
 ";
     assert_eq!(text, want);
 }
+
+/// The lines of a description from one that begins with `from` to the one before `until`.
+fn part(pod: serde_json::Value, from: &str, until: &str) -> String {
+    let pod: Pod = serde_json::from_value(pod).unwrap();
+    let text = describe(&pod, &[], "2026-11-21T10:00:00Z".parse().unwrap());
+    let lines = text.lines().skip_while(|line| !line.starts_with(from));
+    let lines: Vec<&str> = lines.take_while(|line| !line.starts_with(until)).collect();
+    lines.join("\n")
+}
+
+#[test]
+fn probes_stand_between_resources_and_environment() {
+    let pod = json!({
+        "metadata": {"name": "p"},
+        "spec": {"containers": [{
+            "name": "main", "image": "demo:1",
+            "resources": {"requests": {"cpu": "1"}},
+            "livenessProbe": {"httpGet": {"path": "/healthz", "port": 8080}},
+            "readinessProbe": {"exec": {"command": ["true"]}, "periodSeconds": 1},
+            "startupProbe": {"grpc": {"port": 9}, "failureThreshold": 30},
+        }]},
+    });
+    let want = "    Requests:
+      cpu:        1
+    Liveness:     http-get http://:8080/healthz delay=0s timeout=1s period=10s #success=1 #failure=3
+    Readiness:    exec [true] delay=0s timeout=1s period=1s #success=1 #failure=3
+    Startup:      grpc <pod>:9  delay=0s timeout=1s period=10s #success=1 #failure=30";
+    assert_eq!(part(pod, "    Requests:", "    Environment:"), want);
+}
+
+#[test]
+fn a_readiness_gate_has_the_status_of_its_condition() {
+    let pod = json!({
+        "metadata": {"name": "p"},
+        "spec": {"containers": [], "readinessGates": [{"conditionType": "example.org/door"}, {"conditionType": "other"}]},
+        "status": {"conditions": [{"type": "Ready", "status": "False"}, {"type": "example.org/door", "status": "True"}]},
+    });
+    let want = "Readiness Gates:
+  Type               Status
+  example.org/door   True 
+  other              <none> ";
+    assert_eq!(part(pod, "Readiness Gates:", "Conditions:"), want);
+}
+
+#[test]
+fn a_sidecar_stands_with_the_init_containers_and_runs() {
+    let status = |name: &str, state: serde_json::Value| {
+        json!({
+            "name": name, "ready": true, "restartCount": 0, "image": "demo:1", "imageID": "sha256:1",
+            "containerID": "coracle://2", "state": state,
+        })
+    };
+    let pod = json!({
+        "metadata": {"name": "p"},
+        "spec": {
+            "initContainers": [{"name": "side", "image": "demo:1", "restartPolicy": "Always"}],
+            "containers": [{"name": "main", "image": "demo:1"}],
+        },
+        "status": {
+            "initContainerStatuses": [status("side", json!({"running": {"startedAt": "2026-11-21T09:59:10Z"}}))],
+            "containerStatuses": [status("main", json!({"waiting": {"reason": "PodInitializing"}}))],
+        },
+    });
+    let want = "    State:          Running
+      Started:      Sat, 21 Nov 2026 09:59:10 +0000
+    Ready:          True
+    Restart Count:  0";
+    let init = part(pod, "Init Containers:", "Containers:");
+    assert!(init.starts_with("Init Containers:\n  side:\n"), "{init}");
+    assert!(init.contains(want), "{init}");
+}
