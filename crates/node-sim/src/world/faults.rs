@@ -164,7 +164,8 @@ impl World<'_> {
     }
     fn tell_deleted(&mut self, uid: &PodUid, grace_seconds: Option<u64>) {
         note!(self, "deleted {uid} {grace_seconds:?}");
-        self.is_to_go(uid, grace_seconds);
+        let grace = self.is_to_go(uid, grace_seconds);
+        self.has_to_go_within(uid, grace, &self.starting());
         if let Some(agent) = &mut self.agent {
             // whoever wants it again has to say so again
             agent.told.remove(uid);
@@ -174,8 +175,8 @@ impl World<'_> {
             grace: grace_seconds.map(Duration::from_secs),
         });
     }
-    /// What the rules say from now on of a pod that goes.
-    fn is_to_go(&mut self, uid: &PodUid, grace_seconds: Option<u64>) {
+    /// What the rules say from now on of a pod that goes. How much time it has.
+    fn is_to_go(&mut self, uid: &PodUid, grace_seconds: Option<u64>) -> Duration {
         let mono = self.now().mono;
         let spec = self.pods.iter().find(|pod| pod.uid() == uid);
         let grace = match grace_seconds {
@@ -195,14 +196,12 @@ impl World<'_> {
         let from = mono.plus(grace);
         life.ends_itself |= is_first && ends_itself;
         life.kill_from = Some(life.kill_from.map_or(from, |at| at.min(from)));
-        self.has_to_go_within(uid, grace, &starting);
-        let life = self.truth.life(uid);
         if grace.is_zero() {
             // who waited for a hook or for its turn is not told any more
             life.deleted_to = None;
         }
         if !is_first || !looked || grace.is_zero() {
-            return;
+            return grace;
         }
         life.deleted_to = Some(agent);
         for (name, container) in &mut life.containers {
@@ -213,6 +212,7 @@ impl World<'_> {
                 attempt.has_to_be_told |= runs && has_time;
             }
         }
+        grace
     }
     /// What runs of it and is known to run is killed by then, if this agent lives.
     fn has_to_go_within(&mut self, uid: &PodUid, grace: Duration, starting: &[ContainerKey]) {
