@@ -15,7 +15,9 @@ pub struct Figures {
     pub crashed_at: [u64; CrashPoint::COUNT],
     pub reboots: u64,
     pub virtual_seconds: u64,
-    /// Pods whose end was compared with the reference: with that of what happened, and with that of the plan alone.
+    /// Lives of pods that came to their end.
+    pub lives: u64,
+    /// Of them, those whose end was compared with the reference: with that of what happened, and with that of the plan alone.
     pub compared: u64,
     pub compared_with_plan: u64,
     pub records_lost: u64,
@@ -36,6 +38,7 @@ impl Default for Figures {
             crashed_at: [0; CrashPoint::COUNT],
             reboots: 0,
             virtual_seconds: 0,
+            lives: 0,
             compared: 0,
             compared_with_plan: 0,
             records_lost: 0,
@@ -57,6 +60,7 @@ impl Figures {
             crashed_at,
             reboots,
             virtual_seconds,
+            lives,
             compared,
             compared_with_plan,
             records_lost,
@@ -76,6 +80,7 @@ impl Figures {
         }
         self.reboots += reboots;
         self.virtual_seconds += virtual_seconds;
+        self.lives += lives;
         self.compared += compared;
         self.compared_with_plan += compared_with_plan;
         self.records_lost += records_lost;
@@ -90,7 +95,7 @@ impl Figures {
     /// One line for people.
     pub fn line(&self) -> String {
         format!(
-            "{} histories, {} virtual hours, {} inputs, {} actions ({} failed), {} records, {} statuses, {} crashes at {} of {} points, {} reboots, {} lost records ({} pods stuck by them), {} pods as the reference says ({} by their plan alone)",
+            "{} histories, {} virtual hours, {} inputs, {} actions ({} failed), {} records, {} statuses, {} crashes at {} of {} points, {} reboots, {} lost records ({} pods stuck by them), {} of {} pods as the reference says ({} by their plan alone)",
             self.histories,
             self.virtual_seconds / 3600,
             self.inputs,
@@ -105,6 +110,7 @@ impl Figures {
             self.records_lost,
             self.stuck,
             self.compared,
+            self.lives,
             self.compared_with_plan,
         )
     }

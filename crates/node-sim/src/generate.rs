@@ -2,7 +2,7 @@
 //! (Groce and others: Swarm Testing, 2012).
 
 use crate::chance::Chance;
-use crate::history::{ContainerPlan, History, Node, Op, PodPlan, Program, Trouble, Weather};
+use crate::history::{ContainerPlan, Edit, History, Node, Op, PodPlan, Program, Trouble, Weather};
 use crate::kind::{CrashPoint, Kind};
 use pod_model::{FailureReason, ProbeKind};
 
@@ -32,7 +32,17 @@ pub fn generate(seed: u64) -> History {
             7 | 8 => chance.below(40_000),
             _ => chance.pick(&[70_000, 200_000, 700_000]),
         };
-        ops.push((after, op(chance, &faults, &pods)));
+        let op = op(chance, &faults, &pods);
+        let goes = match &op {
+            Op::Take { pod, .. } if chance.percent(25) => Some(*pod),
+            _ => None,
+        };
+        ops.push((after, op));
+        if let Some(pod) = goes {
+            let grace_seconds = chance.pick(&[0, 1, 5]);
+            let after = chance.pick(&[500, 1_000, 4_000]);
+            ops.push((after, Op::Hurry { pod, grace_seconds }));
+        }
     }
     History {
         salt,
@@ -60,6 +70,7 @@ fn weather(chance: &mut Chance) -> Weather {
         action_slow: often(20),
         answer_late: often(40),
         batched: often(60),
+        probe_late: often(60),
     }
 }
 
@@ -77,6 +88,8 @@ fn faults(chance: &mut Chance) -> Vec<(u64, Fault)> {
         (1, Fault::Disk),
         (1, Fault::DeleteImage),
         (1, Fault::StepClock),
+        (2, Fault::Edit),
+        (1, Fault::Evict),
     ];
     let mut chosen: Vec<_> = all.into_iter().filter(|_| chance.percent(40)).collect();
     chosen.push((6, Fault::Manifest));
@@ -97,6 +110,8 @@ enum Fault {
     Disk,
     DeleteImage,
     StepClock,
+    Edit,
+    Evict,
 }
 
 fn op(chance: &mut Chance, faults: &[(u64, Fault)], pods: &[PodPlan]) -> Op {
@@ -155,8 +170,25 @@ fn op(chance: &mut Chance, faults: &[(u64, Fault)], pods: &[PodPlan]) -> Op {
         },
         Fault::DeleteImage => {
             let containers = &pods[pod].containers;
-            Op::DeleteImage(containers[chance.index(containers.len())].image.clone())
+            let image = containers[chance.index(containers.len())].image.clone();
+            if chance.percent(30) {
+                Op::BringImage(image)
+            } else {
+                Op::DeleteImage(image)
+            }
         }
+        Fault::Edit => Op::Edit {
+            pod,
+            what: chance.pick(&[
+                Edit::Label,
+                Edit::Gate { open: true },
+                Edit::Gate { open: true },
+                Edit::Gate { open: false },
+                Edit::Deadline { seconds: 1 },
+                Edit::Deadline { seconds: 300 },
+            ]),
+        },
+        Fault::Evict => Op::Evict(pod),
         Fault::StepClock => Op::StepClock {
             seconds: chance.pick(&[-1_000_000, -3_600, -1, 1, 3_600, 1_000_000]),
         },
@@ -211,7 +243,10 @@ fn pods(chance: &mut Chance) -> Vec<PodPlan> {
         } else {
             format!("web-{name}")
         };
+        let deadline = chance.pick(&[None, None, None, None, Some(1), Some(30), Some(600)]);
         pods.push(PodPlan {
+            deadline_seconds: deadline,
+            gate: from_api && chance.percent(30),
             uid: format!("{name}-{number}"),
             name,
             policy: policy.to_owned(),
@@ -226,8 +261,15 @@ fn pods(chance: &mut Chance) -> Vec<PodPlan> {
 fn containers(chance: &mut Chance, policy: &str, inits: u32, mains: u32) -> Vec<ContainerPlan> {
     let mut list = Vec::new();
     for number in 0..inits {
-        let mut init = container(chance, policy, true, format!("init-{number}"));
-        if chance.percent(40) {
+        let is_sidecar = chance.percent(40);
+        let own = !is_sidecar && chance.percent(25);
+        let own = own.then(|| chance.pick(&["OnFailure", "Never"]));
+        let name = format!("init-{number}");
+        let mut init = container(chance, own.unwrap_or(policy), true, name);
+        if let Some(own) = own {
+            give_own_policy(chance, &mut init, own);
+        }
+        if is_sidecar {
             init.sidecar = true;
             if let Some(last) = init.programs.last_mut() {
                 last.runs_ms = None;
@@ -237,24 +279,12 @@ fn containers(chance: &mut Chance, policy: &str, inits: u32, mains: u32) -> Vec<
         list.push(init);
     }
     for number in 0..mains {
-        let own = chance.pick(&[
-            None,
-            None,
-            None,
-            None,
-            Some("Always"),
-            Some("OnFailure"),
-            Some("Never"),
-        ]);
-        let policy = own.unwrap_or(policy);
-        let mut main = container(chance, policy, false, format!("app-{number}"));
-        main.policy = own.map(str::to_owned);
-        // what stays, ends with none of these, or not at all
-        if own.is_some() && chance.percent(50) {
-            let last = main.programs.last();
-            let stays = last.filter(|p| p.runs_ms.is_some()).map(Program::own_code);
-            main.restart_on = vec![1, 137];
-            main.restart_on.retain(|code| Some(*code) != stays);
+        let own = chance.percent(40);
+        let own = own.then(|| chance.pick(&["Always", "OnFailure", "Never"]));
+        let name = format!("app-{number}");
+        let mut main = container(chance, own.unwrap_or(policy), false, name);
+        if let Some(own) = own {
+            give_own_policy(chance, &mut main, own);
         }
         add_hooks_and_probes(chance, &mut main);
         list.push(main);
@@ -262,17 +292,39 @@ fn containers(chance: &mut Chance, policy: &str, inits: u32, mains: u32) -> Vec<
     list
 }
 
+fn give_own_policy(chance: &mut Chance, container: &mut ContainerPlan, policy: &str) {
+    container.policy = Some(policy.to_owned());
+    // what stays, ends with none of these, or not at all
+    if chance.percent(50) {
+        let last = container.programs.last();
+        let stays = last.filter(|p| p.runs_ms.is_some()).map(Program::own_code);
+        container.restart_on = vec![1, 137];
+        container.restart_on.retain(|code| Some(*code) != stays);
+    }
+}
+
 fn add_hooks_and_probes(chance: &mut Chance, container: &mut ContainerPlan) {
     container.post_start = chance.percent(25);
     container.pre_stop = chance.percent(30);
     container.probes = ProbeKind::ALL.to_vec();
-    container.probes.retain(|_| chance.percent(25));
+    container.probes.retain(|_| chance.percent(30));
     let last = container.programs.len() - 1;
     for (number, program) in container.programs.iter_mut().enumerate() {
         program.fit_after_ms = chance.pick(&[0, 20, 3_000]);
+        program.flaps = chance.pick(&[0, 0, 1, 2, 5]);
+        program.flap_ms = chance.pick(&[1, 700, 20_000]);
         // what stays, stays well
-        if number < last && chance.percent(30) {
-            program.sick_after_ms = Some(chance.pick(&[10, 5_000, 60_000]));
+        if number == last {
+            continue;
+        }
+        match chance.below(10) {
+            0..=2 => program.sick_after_ms = Some(chance.pick(&[10, 5_000, 60_000])),
+            3 | 4 => program.startup_fails_after_ms = Some(chance.pick(&[10, 5_000, 60_000])),
+            5 => program.post_start_fails = true,
+            _ => continue,
+        }
+        if chance.percent(80) {
+            program.runs_ms = None;
         }
     }
 }
@@ -293,17 +345,12 @@ fn container(chance: &mut Chance, policy: &str, init: bool, name: String) -> Con
     ContainerPlan {
         name,
         init,
-        policy: None,
-        restart_on: Vec::new(),
-        sidecar: false,
-        post_start: false,
-        pre_stop: false,
-        probes: Vec::new(),
         image: format!("registry.test/image-{}:1", chance.below(3)),
         pull: chance
             .pick(&["IfNotPresent", "IfNotPresent", "Always"])
             .to_owned(),
         programs,
+        ..ContainerPlan::default()
     }
 }
 
@@ -321,7 +368,6 @@ fn ends(chance: &mut Chance, code: Option<i32>) -> Program {
             Some((40_000, 143)),
         ]),
         hangs_ms: chance.pick(&[0, 0, 0, 0, 1, 7_000, 100_000]),
-        fit_after_ms: 0,
-        sick_after_ms: None,
+        ..Program::default()
     }
 }

@@ -36,9 +36,12 @@ pub struct Weather {
     pub answer_late: u8,
     /// Several inputs are taken in before anything is written or issued.
     pub batched: u8,
+    /// What a probe found is told later, perhaps of a container that is gone by then.
+    #[serde(default)]
+    pub probe_late: u8,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodPlan {
     /// Static pods of one name are one manifest: writing one takes the others away.
     pub name: String,
@@ -47,14 +50,20 @@ pub struct PodPlan {
     pub policy: String,
     pub grace_seconds: i64,
     pub from_api: bool,
+    /// `activeDeadlineSeconds`.
+    #[serde(default)]
+    pub deadline_seconds: Option<u64>,
+    /// It has a readiness gate, closed at first.
+    #[serde(default)]
+    pub gate: bool,
     pub containers: Vec<ContainerPlan>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerPlan {
     pub name: String,
     pub init: bool,
-    /// Of a main container: its own `restartPolicy`, and the exit codes with which it is started again all the same.
+    /// Its own `restartPolicy`, if it is no sidecar, and the exit codes with which it is started again all the same.
     #[serde(default)]
     pub policy: Option<String>,
     #[serde(default)]
@@ -107,11 +116,46 @@ pub struct Program {
     /// When its liveness probe fails for good, from its start.
     #[serde(default)]
     pub sick_after_ms: Option<u64>,
+    /// When its startup probe fails for good, from its start; then it never passes.
+    #[serde(default)]
+    pub startup_fails_after_ms: Option<u64>,
+    /// So often its readiness changes again after it was fit, once every `flap_ms`.
+    #[serde(default)]
+    pub flaps: u8,
+    #[serde(default)]
+    pub flap_ms: u64,
+    #[serde(default)]
+    pub post_start_fails: bool,
 }
 
 impl Program {
     pub(crate) fn own_code(&self) -> i32 {
         if self.oom { 137 } else { self.code }
+    }
+
+    /// What a probe finds so long after the program's start, `None` as long as it finds nothing new; and when to look again.
+    pub(crate) fn answer(&self, kind: ProbeKind, after_ms: u64) -> (Option<bool>, Option<u64>) {
+        let once = |at: u64, healthy| {
+            let is_over = after_ms >= at;
+            (is_over.then_some(healthy), (!is_over).then_some(at))
+        };
+        match kind {
+            ProbeKind::Startup => match self.startup_fails_after_ms {
+                Some(at) => once(at, false),
+                None => once(self.fit_after_ms, true),
+            },
+            ProbeKind::Liveness => self
+                .sick_after_ms
+                .map_or((None, None), |at| once(at, false)),
+            ProbeKind::Readiness if after_ms < self.fit_after_ms => once(self.fit_after_ms, true),
+            ProbeKind::Readiness => {
+                let period = self.flap_ms.max(1);
+                let changes = ((after_ms - self.fit_after_ms) / period).min(self.flaps.into());
+                let next = self.fit_after_ms + (changes + 1) * period;
+                let is_over = changes == u64::from(self.flaps);
+                (Some(changes % 2 == 0), (!is_over).then_some(next))
+            }
+        }
     }
 }
 
@@ -131,6 +175,15 @@ pub enum Op {
     },
     /// A source names again what it has named.
     TellAgain(usize),
+    /// A pod of an API server is changed in its place.
+    Edit {
+        pod: usize,
+        what: Edit,
+    },
+    /// It broke a limit of the node.
+    Evict(usize),
+    /// Somebody brings an image onto the node.
+    BringImage(String),
     /// The next `times` actions of a kind.
     Trouble {
         kind: Kind,
@@ -177,6 +230,47 @@ pub enum Op {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Edit {
+    /// Nothing that matters to its containers.
+    Label,
+    Deadline {
+        seconds: u64,
+    },
+    /// Its readiness gate opens or closes.
+    Gate {
+        open: bool,
+    },
+}
+
+/// What a pod was made of its plan by edits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Edited {
+    pub(crate) generation: i64,
+    pub(crate) deadline_seconds: Option<u64>,
+    pub(crate) gate_is_open: bool,
+}
+
+impl Edited {
+    pub(crate) fn new(plan: &PodPlan) -> Self {
+        Self {
+            generation: 1,
+            deadline_seconds: plan.deadline_seconds,
+            gate_is_open: false,
+        }
+    }
+    pub(crate) fn edit(&mut self, what: Edit) {
+        match what {
+            Edit::Label => self.generation += 1,
+            Edit::Deadline { seconds } => {
+                self.generation += 1;
+                self.deadline_seconds = Some(seconds);
+            }
+            Edit::Gate { open } => self.gate_is_open = open,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Trouble {
     Fails {
         reason: FailureReason,
@@ -193,13 +287,20 @@ pub enum Trouble {
 
 impl PodPlan {
     /// The pod that this plan is of, as the API server or the manifest source hands it over.
-    pub(crate) fn pod(&self) -> AdmittedPod {
+    pub(crate) fn pod(&self, edited: Edited) -> AdmittedPod {
         let mut pod = test_kit::pod(&self.name)
             .uid(&self.uid)
             .restart_policy(&self.policy)
             .grace_seconds(self.grace_seconds);
         if self.from_api {
-            pod = pod.from_api();
+            pod = pod.from_api().generation(edited.generation);
+        }
+        if let Some(seconds) = edited.deadline_seconds {
+            let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+            pod = pod.spec(|spec| spec.active_deadline_seconds = Some(seconds));
+        }
+        if self.gate {
+            pod = pod.gate("test/gate", edited.gate_is_open);
         }
         for container in &self.containers {
             pod = if container.sidecar {

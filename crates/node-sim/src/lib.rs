@@ -30,10 +30,12 @@
 //! - after every step, `pod_lifecycle::check`;
 //! - at every action issued or carried out, record written and status shown, rules that look only at what really happened
 //!   (`oracle`, `truth`): one attempt at a time, a start has its reason and its time, grace is granted, nothing is undone under a process, an
-//!   ending is what happened, an exit that was told is believed, what failed is tried again after a while, phases do not go back, …;
-//! - once faults stop (`rest`): it comes to rest, and resting does and says nothing; phase and restart counts are those of a deliberately
-//!   naive `reference`, computed from the plan of the pods alone where nothing disturbed them, else from what happened to their
-//!   containers; then everything is taken away, and nothing is left.
+//!   ending is what happened, an exit that was told is believed, what failed is tried again after a while, phases do not go back, what is
+//!   ready is what was told, nothing is begun after the deadline, …;
+//! - when a pod is over, wherever in the history that is: its last phase and its restart counts are those of a deliberately naive
+//!   `reference`, computed from what happened to its containers, and where nothing disturbed it, from its plan alone;
+//! - once faults stop (`rest`): it comes to rest, and resting does and says nothing; what rests is as the same `reference` says, and as
+//!   ready as its programs are; then everything is taken away, and nothing is left.
 //!
 //! A pod whose record was damaged, or could not be written, is *tainted*: its counts may differ, safety and rest may not.
 //!
@@ -45,7 +47,7 @@
 //!
 //! The kernel, tokio, files, real time. Wrong beliefs about those are found by `tests/node`. It does not run `pod_worker` itself.
 //!
-//! How a probe comes to its answer: the world's prober tells when a program's probes pass, or its liveness fails.
+//! How a probe comes to its answer: the world's prober tells what a program's probes find, perhaps late, and perhaps of one that is gone.
 //!
 //! Places that later features take: a new action is a new [`Kind`], with effects in `effects` and crash points of its own.
 
@@ -62,7 +64,7 @@ mod world;
 
 pub use figures::Figures;
 pub use generate::generate;
-pub use history::{ContainerPlan, History, Node, Op, PodPlan, Program, Trouble, Weather};
+pub use history::{ContainerPlan, Edit, History, Node, Op, PodPlan, Program, Trouble, Weather};
 pub use kind::{CrashPoint, Kind, Moment};
 pub use mutants::{Mutant, mutants};
 pub use shrink::shrink;

@@ -1,11 +1,12 @@
 //! Decisions that are wrong on purpose. Each takes the place of [`step()`], calls it, and spoils what goes in or comes out, as a defect of
 //! the core would. A simulator that does not notice one of them proves nothing about the defect that it stands for.
 
+use k8s_openapi::api::core::v1::PodSpec;
 use pod_lifecycle::{
     ContainerState, Context, CrashBackOff, Decide, Event, Look, PartState, Phase, PodRecord, Retry,
     Stage, Step, StopStep, step,
 };
-use pod_model::{Action, AdmittedPod, ContainerRole, MonoTime, Now, Seq};
+use pod_model::{Action, AdmittedPod, ContainerRole, MonoTime, Now, Outcome, ProbeKind, Seq};
 use std::time::Duration;
 
 pub struct Mutant {
@@ -48,6 +49,14 @@ fn not_issued(step: &mut Step, which: impl Fn(&Action) -> bool) {
         step.record.in_flight.remove(action);
     }
     step.actions.retain(|action| !which(action));
+}
+
+/// The pod with something else in its spec.
+fn changed(pod: Option<&AdmittedPod>, change: impl FnOnce(&mut PodSpec)) -> Option<AdmittedPod> {
+    let pod = pod?;
+    let mut manifest = pod.pod().clone();
+    manifest.spec.as_mut().map(change);
+    AdmittedPod::from_validated(manifest, pod.qos()).ok()
 }
 
 mutants! {
@@ -263,12 +272,10 @@ mutants! {
         step(record, pod, event, context, now)
     };
     ignores_policies_of_containers, "a container's own restart policy and rules are not looked at", |record, pod, event, context, now| {
-        let without = pod.and_then(|pod| {
-            let mut manifest = pod.pod().clone();
-            for container in manifest.spec.iter_mut().flat_map(|spec| &mut spec.containers) {
+        let without = changed(pod, |spec| {
+            for container in &mut spec.containers {
                 container.restart_policy = None;
             }
-            AdmittedPod::from_validated(manifest, pod.qos()).ok()
         });
         step(record, without.as_ref(), event, context, now)
     };
@@ -280,4 +287,108 @@ mutants! {
                 }
             }
         });
+    forgets_the_deadline, "a pod goes on past its activeDeadlineSeconds", |record, pod, event, context, now| {
+        let without = changed(pod, |spec| spec.active_deadline_seconds = None);
+        step(record, without.as_ref(), event, context, now)
+    };
+    believes_probes_of_former_attempts, "what a probe said of an attempt is taken for the next one's", |record, pod, event, context, now| {
+        let live = |name| record.container(name).and_then(|c| c.state.live_attempt());
+        let mut probed = match event {
+            Event::Probed(probed) => (*probed).clone(),
+            _ => return step(record, pod, event, context, now),
+        };
+        probed.container.attempt = live(&probed.container.name).unwrap_or(probed.container.attempt);
+        step(record, pod, &Event::Probed(&probed), context, now)
+    };
+    flaps_at_restore, "the next agent takes what was ready for unready", |record, pod, event, context, now| {
+        if !context.looked {
+            for container in &mut record.containers {
+                if let ContainerState::Up(live) = &mut container.state {
+                    live.ready = false;
+                }
+            }
+        }
+        step(record, pod, event, context, now)
+    };
+    counts_sidecars_into_the_phase, "a pod fails with its sidecar", |record, pod, event, context, now|
+        but(step(record, pod, event, context, now), |done| {
+            let is_over = matches!(done.record.stage, Stage::CleaningUp | Stage::Finished);
+            let mut containers = done.record.containers.iter();
+            let failed = containers.any(|c| {
+                let is_sidecar = pod.and_then(|pod| pod.container(&c.name))
+                    .is_some_and(|(role, _)| role == ContainerRole::Sidecar);
+                is_sidecar && c.last_ending().is_some_and(|e| e.code != 0)
+            });
+            if is_over && failed {
+                done.record.phase = Phase::Failed;
+            }
+        });
+    forgets_the_shorter_grace, "a pod that goes is not hurried", |record, pod, event, context, now| {
+        let before = match &record.stage {
+            Stage::Terminating(terminating) => Some(terminating.clone()),
+            _ => None,
+        };
+        let wake = Event::Wake;
+        let is_hurried = before.is_some() && matches!(event, Event::Delete { .. });
+        record.deleted |= is_hurried;
+        step(record, pod, if is_hurried { &wake } else { event }, context, now)
+    };
+    restarts_against_a_rule, "a container with a policy of its own is always started again", |record, pod, event, context, now| {
+        let always = changed(pod, |spec| {
+            for container in &mut spec.containers {
+                if container.restart_policy.is_some() {
+                    container.restart_policy = Some("Always".to_owned());
+                }
+            }
+        });
+        step(record, always.as_ref(), event, context, now)
+    };
+    ignores_startup_failures, "a container that fails its startup probe lives on", |record, pod, event, context, now| {
+        let wake = Event::Wake;
+        let fails = matches!(event, Event::Probed(probed) if probed.kind == ProbeKind::Startup && !probed.healthy);
+        step(record, pod, if fails { &wake } else { event }, context, now)
+    };
+    stays_ready, "what was ready once stays ready", |record, pod, event, context, now| {
+        let wake = Event::Wake;
+        let falls = matches!(event, Event::Probed(probed) if probed.kind == ProbeKind::Readiness && !probed.healthy);
+        step(record, pod, if falls { &wake } else { event }, context, now)
+    };
+    ignores_the_gate, "a pod is ready with its containers, whatever its gate says", |record, pod, event, context, now|
+        but(step(record, pod, event, context, now), |done| {
+            done.record.conditions.ready = done.record.conditions.containers_ready;
+        });
+    ignores_evictions, "a pod that broke a limit goes on", |record, pod, event, context, now| {
+        let wake = Event::Wake;
+        let is_evicted = matches!(event, Event::Evict { .. });
+        step(record, pod, if is_evicted { &wake } else { event }, context, now)
+    };
+    forgets_why_it_ends, "a pod that broke a limit ends as if it had been deleted", |record, pod, event, context, now|
+        but(step(record, pod, event, context, now), |done| {
+            if let Stage::Terminating(_) = done.record.stage {
+                done.record.evicted = None;
+            }
+        });
+    ignores_failed_post_starts, "a container whose postStart fails runs on", |record, pod, event, context, now| {
+        let mut fact = match event {
+            Event::Fact(fact) => (*fact).clone(),
+            _ => return step(record, pod, event, context, now),
+        };
+        if let Action::PostStart { .. } = fact.key {
+            fact.outcome = Ok(Outcome::Done);
+        }
+        step(record, pod, &Event::Fact(&fact), context, now)
+    };
+    waits_for_hooks_for_ever, "a preStop that hangs is not broken off", |record, pod, event, context, now| {
+        for container in &mut record.containers {
+            if let ContainerState::Stopping { stop, .. } = &mut container.state && stop.step == StopStep::Hook {
+                stop.deadline = now.mono.plus(Duration::from_secs(60));
+            }
+        }
+        if let Stage::Terminating(terminating) = &mut record.stage
+            && record.containers.iter().any(|c| matches!(&c.state, ContainerState::Stopping { stop, .. } if stop.step == StopStep::Hook))
+        {
+            terminating.deadline = now.mono.plus(Duration::from_secs(60));
+        }
+        step(record, pod, event, context, now)
+    };
 }

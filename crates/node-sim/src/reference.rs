@@ -1,15 +1,21 @@
 //! The naive reference: what the phase and the restart counts of a pod are in the end, told from its plan or from what happened to
 //! its containers, without stages, records, events or time.
 
-use crate::history::{ContainerPlan, PodPlan};
+use crate::history::{ContainerPlan, PodPlan, Program};
 use crate::truth::{Life, restarts};
+use pod_model::ProbeKind;
 use std::collections::BTreeMap;
+
+/// What a kill ends with.
+const KILLED: i32 = 137;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Expected {
     pub(crate) phase: &'static str,
     /// Of the containers that were started at all.
     pub(crate) restarts: BTreeMap<String, i32>,
+    /// Whether the counts follow from the plan, or are a matter of time.
+    pub(crate) counts: bool,
 }
 
 /// How the newest attempt of a container stands in the end.
@@ -17,11 +23,20 @@ pub(crate) struct Expected {
 enum Last {
     NeverStarted,
     Runs,
-    Ended(i32),
+    /// With a code, and whether a probe ended it.
+    Ended(i32, bool),
 }
 
-/// What becomes of a pod whose containers do what the plan says, and to which nothing else happens.
-pub(crate) fn of_plan(plan: &PodPlan) -> Expected {
+/// What becomes of one attempt that nobody disturbs.
+enum Fate {
+    Runs,
+    Ends(i32, bool),
+    /// That depends on which of two things comes first.
+    Unclear,
+}
+
+/// What becomes of a pod whose containers do what the plan says, and to which nothing else happens; `None` if time decides.
+pub(crate) fn of_plan(plan: &PodPlan, deadline_seconds: Option<u64>) -> Option<Expected> {
     let mut lasts = Vec::new();
     let mut restarted = BTreeMap::new();
     let mut blocked = false;
@@ -32,32 +47,68 @@ pub(crate) fn of_plan(plan: &PodPlan) -> Expected {
         }
         let mut attempt = 0;
         let last = loop {
-            let program = container.program(attempt);
-            if program.runs_ms.is_none() {
-                break Last::Runs;
-            }
-            let code = program.own_code();
             let is_last = attempt as usize >= container.programs.len();
-            if !restarts(&plan.policy, container, code) || is_last {
-                break Last::Ended(code);
+            match fate(&plan.policy, container, container.program(attempt)) {
+                Fate::Runs => break Last::Runs,
+                Fate::Ends(code, sick) => {
+                    let last = Last::Ended(code, sick);
+                    if is_last || !goes_on(&plan.policy, container, last) {
+                        break last;
+                    }
+                }
+                Fate::Unclear => return None,
             }
             attempt += 1;
         };
-        blocked = container.init && !container.sidecar && last != Last::Ended(0);
+        blocked = container.init && !container.sidecar && !has_succeeded(last);
         restarted.insert(
             container.name.clone(),
             i32::try_from(attempt).unwrap_or(i32::MAX),
         );
         lasts.push((container, last));
     }
-    Expected {
-        phase: phase(&plan.policy, &lasts),
-        restarts: restarted,
+    let phase = phase(plan, &lasts, false);
+    match deadline_seconds {
+        // it never ends, so its deadline comes
+        Some(_) if ["Pending", "Running"].contains(&phase) => Some(Expected {
+            phase: "Failed",
+            restarts: restarted,
+            counts: false,
+        }),
+        Some(_) => None,
+        None => Some(Expected {
+            phase,
+            restarts: restarted,
+            counts: true,
+        }),
+    }
+}
+
+fn fate(policy: &str, container: &ContainerPlan, program: Program) -> Fate {
+    let asks = |kind| container.probes.contains(&kind);
+    let is_sick = (asks(ProbeKind::Liveness) && program.sick_after_ms.is_some())
+        || (asks(ProbeKind::Startup) && program.startup_fails_after_ms.is_some());
+    let fails_hook = container.post_start && program.post_start_fails;
+    match (program.runs_ms, is_sick || fails_hook) {
+        (None, false) => Fate::Runs,
+        (Some(_), false) => Fate::Ends(program.own_code(), false),
+        (Some(_), true) => Fate::Unclear,
+        (None, true) => {
+            // it is told to stop, and killed if that takes too long
+            let codes = [program.stops.map_or(KILLED, |(_, code)| code), KILLED];
+            let is_same = |of: &dyn Fn(i32) -> bool| of(codes[0]) == of(codes[1]);
+            let goes_on = |code| goes_on(policy, container, Last::Ended(code, is_sick));
+            if is_same(&goes_on) && is_same(&|code| code == 0 || goes_on(code)) {
+                Fate::Ends(codes[0], is_sick)
+            } else {
+                Fate::Unclear
+            }
+        }
     }
 }
 
 /// What must be shown of a pod after all that happened to it.
-pub(crate) fn of_life(plan: &PodPlan, life: &Life) -> Expected {
+pub(crate) fn of_life(plan: &PodPlan, life: &Life, is_over: bool) -> Expected {
     let mut lasts = Vec::new();
     let mut restarted = BTreeMap::new();
     for container in &plan.containers {
@@ -65,60 +116,79 @@ pub(crate) fn of_life(plan: &PodPlan, life: &Life) -> Expected {
             .containers
             .iter()
             .find(|(name, _)| name.as_str() == container.name);
-        let newest = truth.and_then(|(_, truth)| truth.attempts.last_key_value());
-        let last = match newest {
+        let made = truth
+            .into_iter()
+            .flat_map(|(_, truth)| &truth.attempts)
+            .rfind(|(_, attempt)| attempt.executed || attempt.end.is_some());
+        let last = match made {
             None => Last::NeverStarted,
             Some((number, attempt)) => {
                 restarted.insert(
                     container.name.clone(),
                     i32::try_from(*number).unwrap_or(i32::MAX),
                 );
-                attempt.end.map_or(Last::Runs, |end| Last::Ended(end.code))
+                let ended = |end: crate::truth::End| Last::Ended(end.code, attempt.sick);
+                attempt.end.map_or(Last::Runs, ended)
             }
         };
         lasts.push((container, last));
     }
     Expected {
-        phase: phase(&plan.policy, &lasts),
+        phase: phase(plan, &lasts, is_over),
         restarts: restarted,
+        counts: true,
     }
 }
 
-fn phase(policy: &str, lasts: &[(&ContainerPlan, Last)]) -> &'static str {
-    let inits = || {
-        lasts
-            .iter()
-            .filter(|(container, _)| container.init && !container.sidecar)
-            .map(|(_, last)| *last)
-    };
-    let mains = || lasts.iter().filter(|(container, _)| !container.init);
-    let has_begun = |last| last != Last::NeverStarted;
-    let failed = |last| matches!(last, Last::Ended(code) if code != 0);
-    let sidecars = lasts.iter().filter(|(container, _)| container.sidecar);
-    if policy == "Never" && inits().any(failed) {
+fn has_succeeded(last: Last) -> bool {
+    matches!(last, Last::Ended(0, _))
+}
+
+/// Whether the container runs on, or is started again.
+fn goes_on(policy: &str, container: &ContainerPlan, last: Last) -> bool {
+    match last {
+        Last::Runs | Last::NeverStarted => true,
+        Last::Ended(code, sick) => {
+            restarts(policy, container, code) || (sick && container.policy(policy) != "Never")
+        }
+    }
+}
+
+fn phase(plan: &PodPlan, lasts: &[(&ContainerPlan, Last)], is_over: bool) -> &'static str {
+    let inits = || lasts.iter().filter(|(c, _)| c.init && !c.sidecar);
+    let mains = || lasts.iter().filter(|(c, _)| !c.init);
+    let sidecars = lasts.iter().filter(|(c, _)| c.sidecar);
+    let goes_on = |c: &ContainerPlan, last| goes_on(&plan.policy, c, last);
+    let all_succeeded = || inits().chain(mains()).all(|(_, last)| has_succeeded(*last));
+    if inits().any(|(c, last)| !has_succeeded(*last) && !goes_on(c, *last)) {
         return "Failed";
     }
-    let waits = sidecars.chain(mains()).any(|(_, last)| !has_begun(*last));
-    if waits || inits().any(|last| last != Last::Ended(0)) {
+    if is_over && plan.from_api {
+        // nothing of it will run again, whatever its policy says
+        return if all_succeeded() {
+            "Succeeded"
+        } else {
+            "Failed"
+        };
+    }
+    let waits = sidecars
+        .chain(mains())
+        .any(|(_, last)| *last == Last::NeverStarted);
+    if waits || inits().any(|(_, last)| !has_succeeded(*last)) {
         return "Pending";
     }
-    let goes_on = |(container, last): &(&ContainerPlan, Last)| match last {
-        Last::Ended(code) => restarts(policy, container, *code),
-        Last::Runs | Last::NeverStarted => true,
-    };
-    if mains().any(goes_on) {
+    if mains().any(|(c, last)| goes_on(c, *last)) {
         "Running"
-    } else if mains().any(|(_, last)| failed(*last)) {
-        "Failed"
-    } else {
+    } else if all_succeeded() {
         "Succeeded"
+    } else {
+        "Failed"
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::Program;
 
     fn plan(policy: &str, containers: &[(&str, bool, &[Option<i32>])]) -> PodPlan {
         let program = |code: &Option<i32>| Program {
@@ -127,33 +197,28 @@ mod tests {
             ..Program::default()
         };
         PodPlan {
-            name: "web".into(),
-            uid: "web-1".into(),
             policy: policy.into(),
-            grace_seconds: 5,
-            from_api: false,
             containers: containers
                 .iter()
                 .map(|(name, init, codes)| ContainerPlan {
                     name: (*name).into(),
                     init: *init,
-                    policy: None,
-                    restart_on: Vec::new(),
-                    sidecar: false,
-                    post_start: false,
-                    pre_stop: false,
-                    probes: Vec::new(),
-                    image: "x:1".into(),
-                    pull: "IfNotPresent".into(),
                     programs: codes.iter().map(program).collect(),
+                    ..ContainerPlan::default()
                 })
                 .collect(),
+            ..PodPlan::default()
         }
     }
 
     fn told(plan: &PodPlan) -> String {
-        let expected = of_plan(plan);
-        format!("{} {:?}", expected.phase, expected.restarts)
+        match of_plan(plan, plan.deadline_seconds) {
+            Some(expected) if expected.counts => {
+                format!("{} {:?}", expected.phase, expected.restarts)
+            }
+            Some(expected) => expected.phase.to_owned(),
+            None => "unclear".to_owned(),
+        }
     }
 
     #[test]
@@ -184,5 +249,34 @@ mod tests {
             )),
             r#"Failed {"app": 0, "b": 0}"#
         );
+    }
+
+    #[test]
+    fn a_deadline_fails_what_does_not_end_before_it() {
+        let with_deadline = |codes: &[Option<i32>]| {
+            let mut plan = plan("Always", &[("app", false, codes)]);
+            plan.deadline_seconds = Some(60);
+            plan
+        };
+        assert_eq!(told(&with_deadline(&[None])), "Failed");
+        let mut job = with_deadline(&[Some(0)]);
+        job.policy = "Never".into();
+        assert_eq!(told(&job), "unclear");
+    }
+
+    #[test]
+    fn what_a_probe_ends_is_started_again_unless_its_policy_is_never() {
+        let sick = |policy: &str, stop_code| {
+            let mut plan = plan(policy, &[("app", false, &[None, None])]);
+            plan.containers[0].probes = vec![ProbeKind::Liveness];
+            plan.containers[0].programs[0].sick_after_ms = Some(5);
+            plan.containers[0].programs[0].stops = Some((0, stop_code));
+            told(&plan)
+        };
+        assert_eq!(sick("Always", 0), r#"Running {"app": 1}"#);
+        assert_eq!(sick("OnFailure", 0), r#"Running {"app": 1}"#);
+        assert_eq!(sick("Never", 143), r#"Failed {"app": 0}"#);
+        // it may stop in time, or be killed
+        assert_eq!(sick("Never", 0), "unclear");
     }
 }

@@ -55,7 +55,7 @@ fn simpler(history: &History) -> Vec<History> {
         }
     };
     with(&|h| h.weather = Weather::default());
-    let calm: [fn(&mut Weather); 8] = [
+    let calm: [fn(&mut Weather); 9] = [
         |w| w.exit_late = 0,
         |w| w.exit_lost = 0,
         |w| w.exit_twice = 0,
@@ -64,6 +64,7 @@ fn simpler(history: &History) -> Vec<History> {
         |w| w.action_slow = 0,
         |w| w.answer_late = 0,
         |w| w.batched = 0,
+        |w| w.probe_late = 0,
     ];
     for change in calm {
         with(&|h| change(&mut h.weather));
@@ -102,6 +103,8 @@ fn names_pod(op: &Op, pod: usize) -> bool {
         | Op::TellAgain(of)
         | Op::DamageRecord(of)
         | Op::DamagePod(of)
+        | Op::Evict(of)
+        | Op::Edit { pod: of, .. }
         | Op::Take { pod: of, .. }
         | Op::Hurry { pod: of, .. } => *of == pod,
         _ => false,

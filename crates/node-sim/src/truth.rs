@@ -34,18 +34,38 @@ pub(crate) struct Attempt {
     pub(crate) hooked: bool,
     /// Its `preStop` was begun.
     pub(crate) pre_stopped: bool,
-    /// Its startup probe was told to have passed.
-    pub(crate) passed: bool,
-    /// Its readiness probe was told to have passed.
-    pub(crate) fit: bool,
+    /// What the core was told by its probes, and what of it was written down.
+    pub(crate) known: Known,
+    written: Known,
     /// A probe or its `postStart` was told to have failed: it is ended for that.
     pub(crate) failed: bool,
     /// A probe was: it is started again by every policy but `Never`.
     pub(crate) sick: bool,
     /// It was told to stop.
     pub(crate) told: bool,
+    pub(crate) killed: bool,
     /// It has to be told to stop before it is killed: there is time for that.
     pub(crate) has_to_be_told: bool,
+    /// It ran when its pod was to go, and has to be killed when its time is over.
+    pub(crate) has_to_go: bool,
+}
+
+/// What probes said of an attempt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// Its startup probe has passed.
+    pub(crate) passed: bool,
+    /// What its readiness probe said last.
+    pub(crate) fit: bool,
+}
+
+/// Whether something has to be so, or only may be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Holds {
+    #[default]
+    No,
+    Maybe,
+    Yes,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -83,6 +103,20 @@ pub(crate) struct Life {
     pub(crate) tainted: bool,
     /// Attempts ended in ways that no program decides: its counts are not the plan's.
     pub(crate) disturbed: bool,
+    /// The agent that was told last that it is to go.
+    pub(crate) told_to_go: Option<u32>,
+    /// It is said to fail for what it did.
+    pub(crate) evicted: Holds,
+    evicted_written: bool,
+    /// When its deadline began to count, in the world's time.
+    pub(crate) active_from: Option<u64>,
+    /// The shortest and the longest deadline that it had, in seconds.
+    pub(crate) deadlines: Option<(u64, u64)>,
+    /// What was compared with the reference: it is counted once.
+    pub(crate) compared: bool,
+    pub(crate) compared_with_plan: bool,
+    /// It was once said to run.
+    pub(crate) has_run: bool,
     /// The furthest phase that was shown.
     pub(crate) phase: u8,
     pub(crate) restarts: BTreeMap<String, i32>,
@@ -123,6 +157,19 @@ impl Truth {
         let life = self.life(uid);
         life.told |= was_told;
         life.tainted = true;
+    }
+    /// A new agent knows what was written down.
+    pub(crate) fn agent_begins(&mut self) {
+        for life in self.lives.values_mut() {
+            if life.evicted == Holds::Yes && !life.evicted_written {
+                life.evicted = Holds::Maybe;
+            }
+            for container in life.containers.values_mut() {
+                for attempt in container.attempts.values_mut() {
+                    attempt.known = attempt.written;
+                }
+            }
+        }
     }
     pub(crate) fn attempt(&mut self, key: &ContainerKey) -> &mut Attempt {
         let boot = self.boot;
@@ -172,10 +219,14 @@ impl Truth {
     }
 }
 
-/// A kubelet's rule: those of the container, then its policy, then the pod's.
+/// A kubelet's rule: the rules of the container, then its policy, then the pod's.
 pub(crate) fn restarts(policy: &str, container: &ContainerPlan, code: i32) -> bool {
     if container.sidecar {
         return true;
+    }
+    // it has done what it was for
+    if container.init && code == 0 {
+        return false;
     }
     if container.policy.is_some() && container.restart_on.contains(&code) {
         return true;
@@ -183,11 +234,25 @@ pub(crate) fn restarts(policy: &str, container: &ContainerPlan, code: i32) -> bo
     match container.policy(policy) {
         "Never" => false,
         "OnFailure" => code != 0,
-        _ => !container.init || code != 0,
+        _ => true,
     }
 }
 
 impl Life {
+    /// What the core knows by now is on disk.
+    pub(crate) fn is_written(&mut self) {
+        self.evicted_written = self.evicted == Holds::Yes;
+        for container in self.containers.values_mut() {
+            for attempt in container.attempts.values_mut() {
+                attempt.written = attempt.known;
+            }
+        }
+    }
+    pub(crate) fn has_deadline(&mut self, seconds: Option<u64>) {
+        let seconds = seconds.unwrap_or(u64::MAX);
+        let (shortest, longest) = self.deadlines.unwrap_or((seconds, seconds));
+        self.deadlines = Some((shortest.min(seconds), longest.max(seconds)));
+    }
     pub(crate) fn attempts(&self, container: &str) -> impl Iterator<Item = &Attempt> {
         let truth = self
             .containers
@@ -315,7 +380,7 @@ impl Attempt {
     /// As its plan says it: what may be told of it, and what may follow it.
     pub(crate) fn has_started(&self, plan: &ContainerPlan) -> bool {
         let probed = plan.probes.contains(&ProbeKind::Startup);
-        (self.hooked || !plan.post_start) && (self.passed || !probed)
+        (self.hooked || !plan.post_start) && (self.known.passed || !probed)
     }
     pub(crate) fn lives(&self) -> bool {
         self.executed && self.end.is_none() && !self.vanished

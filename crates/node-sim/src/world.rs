@@ -7,21 +7,27 @@
 //! | `faults` | the history's operations |
 //! | `kernel` | processes, sandboxes, images |
 //! | `disk` | records in two directories |
+//! | `probing` | the prober |
 //! | `oracle` | what must never be: judged by the truth, not by the core's record |
+//! | `readiness` | what a status may say of containers, and has to |
+//! | `comparing` | the end of a pod beside the reference |
 //! | `rest` | what must be once faults stop |
 
 mod agent;
+mod comparing;
 mod disk;
 mod effects;
 mod faults;
 mod issuing;
 mod kernel;
 mod oracle;
+mod probing;
+mod readiness;
 mod rest;
 
 use crate::chance::Chance;
 use crate::figures::Figures;
-use crate::history::{History, Trouble};
+use crate::history::{Edited, History, Trouble};
 use crate::kind::{CrashPoint, Kind};
 use crate::truth::Truth;
 use agent::Agent;
@@ -29,8 +35,8 @@ use disk::Disk;
 use kernel::Kernel;
 use pod_lifecycle::Decide;
 use pod_model::{
-    Action, AdmittedPod, ContainerKey, ExitSeen, Fact, MonoTime, Now, Observed, PodUid, Probed,
-    WallTime,
+    Action, AdmittedPod, ContainerKey, ExitSeen, Fact, MonoTime, Now, Observed, PodUid, ProbeKind,
+    Probed, WallTime,
 };
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -95,9 +101,18 @@ enum Happening {
         life: u32,
         seen: ExitSeen,
     },
+    ProbeDue {
+        life: u32,
+        container: ContainerKey,
+        kind: ProbeKind,
+    },
     Probed {
         life: u32,
         probed: Probed,
+    },
+    GraceIsOver {
+        life: u32,
+        uid: PodUid,
     },
     Look {
         life: u32,
@@ -133,11 +148,13 @@ struct Source {
 pub(crate) struct World<'h> {
     history: &'h History,
     pods: Vec<AdmittedPod>,
+    edited: Vec<Edited>,
     decide: Decide,
     /// Virtual nanoseconds since the beginning.
     t: u64,
     booted_at: u64,
     wall_offset: i64,
+    clock_stepped: bool,
     queue: BTreeMap<(u64, u64), Happening>,
     order: u64,
     agent: Option<Agent>,
@@ -174,7 +191,13 @@ impl<'h> World<'h> {
     pub(crate) fn new(history: &'h History, decide: Decide, trace: bool) -> Self {
         let mut world = Self {
             history,
-            pods: history.pods.iter().map(|plan| plan.pod()).collect(),
+            pods: history
+                .pods
+                .iter()
+                .map(|plan| plan.pod(Edited::new(plan)))
+                .collect(),
+            edited: history.pods.iter().map(Edited::new).collect(),
+            clock_stepped: false,
             decide,
             t: 0,
             booted_at: 0,
@@ -342,7 +365,13 @@ impl<'h> World<'h> {
             } if lives(life) => self.effect_is_due(&action, token),
             Happening::Answer { life, fact } if lives(life) => self.answered(fact),
             Happening::ExitTold { life, seen } if lives(life) => self.exit_told(seen),
+            Happening::ProbeDue {
+                life,
+                container,
+                kind,
+            } if lives(life) => self.probe_is_due(container, kind),
             Happening::Probed { life, probed } if lives(life) => self.probed(probed),
+            Happening::GraceIsOver { life, uid } if lives(life) => self.judge_grace_over(&uid),
             Happening::Look { life } if lives(life) => self.look(),
             Happening::LookTold { life, observed } if lives(life) => self.look_told(observed),
             // it was an earlier agent's

@@ -309,6 +309,8 @@ impl NodeCore {
         let Some(entry) = self.entries.get_mut(uid) else {
             return;
         };
+        let ends_now = entry.record.stage.is_before_termination()
+            && !done.record.stage.is_before_termination();
         if let Some(old) = entry.wake.take() {
             self.wakes.remove(&(old, uid.clone()));
         }
@@ -331,6 +333,16 @@ impl NodeCore {
         }
         if entry.record.forgotten {
             self.remove(uid, now);
+        } else if ends_now {
+            self.take_back(uid, now);
+        }
+    }
+
+    /// The pod ends: what would build it up and waits for a slot does not begin any more.
+    fn take_back(&mut self, uid: &PodUid, now: Now) {
+        let withdrawn = self.dispatcher.withdraw(uid);
+        if !withdrawn.is_empty() {
+            self.step(uid, &Event::Withdrawn(&withdrawn), now);
         }
     }
 

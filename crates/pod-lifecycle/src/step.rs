@@ -39,6 +39,8 @@ pub enum Event<'a> {
         message: &'a str,
         withdrawn: &'a [Action],
     },
+    /// The pod ends by its own step, and these actions that it had issued will not begin, nor be answered.
+    Withdrawn(&'a [Action]),
     /// Somebody has brought images onto the node.
     ImagesCame,
     /// The executor found no image and begins to pull one.
@@ -138,6 +140,7 @@ impl Scene<'_> {
                 withdrawn,
             } => self.absorb_delete(*why, *grace, withdrawn),
             Event::Evict { message, withdrawn } => self.absorb_evict(message, withdrawn),
+            Event::Withdrawn(actions) => self.absorb_withdrawn(actions),
             Event::ImagesCame => self.absorb_images_came(),
             Event::PullBegins(name) => self.absorb_pull_begins(name),
         }

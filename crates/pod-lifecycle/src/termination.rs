@@ -25,9 +25,7 @@ impl Scene<'_> {
         withdrawn: &[Action],
     ) {
         self.record.deleted = true;
-        for action in withdrawn {
-            self.withdraw(action);
-        }
+        self.absorb_withdrawn(withdrawn);
         let grace = match grace {
             Some(Duration::ZERO) => Duration::ZERO,
             Some(grace) => grace.max(LEAST_GRACE),
@@ -50,9 +48,7 @@ impl Scene<'_> {
     /// A kubelet's `evictPod` for local storage: an event, no time to speak of, and in the end a failed pod. No `DisruptionTarget`: a
     /// kubelet sets that for pressure on the node, not for a pod's own excess.
     pub(crate) fn absorb_evict(&mut self, message: &str, withdrawn: &[Action]) {
-        for action in withdrawn {
-            self.withdraw(action);
-        }
+        self.absorb_withdrawn(withdrawn);
         if !self.record.stage.is_before_termination() {
             return;
         }
@@ -64,17 +60,20 @@ impl Scene<'_> {
 
     /// A kubelet's `activeDeadlineHandler`: whether the pod has been active for too long, and fails now.
     pub(crate) fn fail_past_deadline(&mut self) -> bool {
-        let seconds = self.pod.and_then(|pod| pod.spec().active_deadline_seconds);
-        let (Some(seconds), Some(start)) = (seconds, self.record.start_time) else {
+        let Some(start) = self.record.start_time else {
             return false;
         };
-        let allowed = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
         let now = self.now;
         let passed = u64::try_from(now.wall.0.saturating_sub(start.0)).unwrap_or(0);
+        // noted of every pod: it may be given a deadline later, and the wall clock may be set until then
         let (since, before) = *self
             .record
             .active
             .get_or_insert((now.mono, Duration::from_nanos(passed)));
+        let Some(seconds) = self.pod.and_then(|pod| pod.spec().active_deadline_seconds) else {
+            return false;
+        };
+        let allowed = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
         if !self.is_due(Some(since.plus(allowed.saturating_sub(before)))) {
             return false;
         }
@@ -107,6 +106,12 @@ impl Scene<'_> {
             grace,
             deadline,
         })
+    }
+
+    pub(crate) fn absorb_withdrawn(&mut self, actions: &[Action]) {
+        for action in actions {
+            self.withdraw(action);
+        }
     }
 
     /// The action was never begun.

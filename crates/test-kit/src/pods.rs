@@ -2,7 +2,8 @@
 
 use k8s_openapi::api::core::v1::{
     Container, ContainerRestartRule, ContainerRestartRuleOnExitCodes, ExecAction, LifecycleHandler,
-    Pod, PodSpec, Probe, ResourceRequirements, TCPSocketAction, Volume, VolumeMount,
+    Pod, PodCondition, PodReadinessGate, PodSpec, PodStatus, Probe, ResourceRequirements,
+    TCPSocketAction, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -139,6 +140,23 @@ impl PodBuilder {
     #[must_use]
     pub fn generation(mut self, generation: i64) -> Self {
         self.pod.metadata.generation = Some(generation);
+        self
+    }
+    /// With one readiness gate, and what its condition says.
+    #[must_use]
+    pub fn gate(mut self, type_: &str, is_open: bool) -> Self {
+        self.spec_mut().readiness_gates = Some(vec![PodReadinessGate {
+            condition_type: type_.to_owned(),
+        }]);
+        let condition = PodCondition {
+            type_: type_.to_owned(),
+            status: if is_open { "True" } else { "False" }.to_owned(),
+            ..PodCondition::default()
+        };
+        self.pod.status = Some(PodStatus {
+            conditions: Some(vec![condition]),
+            ..PodStatus::default()
+        });
         self
     }
     /// As an API server's pod, not a static one.

@@ -3,13 +3,11 @@
 
 use super::disk::Stored;
 use super::issuing::{text_of, without_try};
+use super::probing::Prober;
 use super::{Happening, MS, SECOND, World, note};
 use crate::kind::{Kind, Moment};
 use pod_lifecycle::{Input, NodeCore, PodRecord, Settings};
-use pod_model::{
-    Action, ContainerKey, ExitSeen, Fact, Failure, MonoTime, Observed, PodUid, ProbeKind, Probed,
-    Seq,
-};
+use pod_model::{Action, ContainerKey, ExitSeen, Fact, Failure, MonoTime, Observed, PodUid, Seq};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -36,8 +34,9 @@ pub(super) struct Agent {
     pub(super) failed: BTreeMap<Action, Failed>,
     /// Hooks that were answered.
     pub(super) hooks_run: BTreeSet<Action>,
-    /// What is probed.
-    probing: BTreeSet<(ContainerKey, ProbeKind)>,
+    pub(super) prober: Prober,
+    /// Whether the readiness gate of a pod was open when this agent was told of it.
+    pub(super) gates: BTreeMap<PodUid, bool>,
 }
 
 /// How often something failed in a row, and when it may be tried again.
@@ -85,6 +84,7 @@ impl World<'_> {
         };
         let stored = self.disk.load();
         let life = self.life;
+        self.truth.agent_begins();
         note!(self, "agent {life} begins, {} pods on disk", stored.len());
         let mut restored = Vec::new();
         for Stored {
@@ -141,7 +141,8 @@ impl World<'_> {
             answered: Vec::new(),
             failed: BTreeMap::new(),
             hooks_run: BTreeSet::new(),
-            probing: BTreeSet::new(),
+            prober: Prober::default(),
+            gates: BTreeMap::new(),
         });
         let mut chance = self.chance("begin");
         self.after(0, Happening::Leftovers { life });
@@ -337,83 +338,15 @@ impl World<'_> {
         if let Some(agent) = &mut self.agent {
             agent.hooks_run.insert(fact.key.clone());
         }
-        if matches!(fact.key, Action::PostStart { .. }) && fact.outcome.is_err() {
-            self.truth.attempt(container).failed = true;
-            self.truth.life(&container.pod).disturbed = true;
-        }
-    }
-
-    /// Takes over what is to be probed of a pod, as a prober does: by difference.
-    fn probe(&mut self, uid: &PodUid) {
-        let Some(agent) = &mut self.agent else { return };
-        let targets = match (agent.core.record(uid), agent.core.pod(uid)) {
-            (Some(record), Some(pod)) => pod_lifecycle::targets(record, pod),
-            _ => Vec::new(),
-        };
-        let wanted: BTreeSet<_> = targets
-            .iter()
-            .map(|target| (target.container.clone(), target.kind))
-            .collect();
-        let before = agent.probing.clone();
-        agent
-            .probing
-            .retain(|probe| probe.0.pod != *uid || wanted.contains(probe));
-        agent.probing.extend(wanted);
-        let (life, mono) = (self.life, self.now().mono);
-        for target in targets {
-            if before.contains(&(target.container.clone(), target.kind)) {
-                continue;
-            }
-            let Some(plan) = self.plan_of(&target.container) else {
-                continue;
-            };
-            let program = plan.program(target.container.attempt.0);
-            let (after_ms, healthy) = match (target.kind, program.sick_after_ms) {
-                (ProbeKind::Liveness, Some(sick)) => (sick, false),
-                (ProbeKind::Liveness, None) => continue,
-                (ProbeKind::Startup | ProbeKind::Readiness, _) => (program.fit_after_ms, true),
-            };
-            if target.healthy == Some(healthy) {
-                continue;
-            }
-            let at = target.started.plus(Duration::from_millis(after_ms + 1));
-            let probed = Probed {
-                container: target.container,
-                kind: target.kind,
-                healthy,
-                message: String::new(),
-            };
-            let nanos = u64::try_from(at.since(mono).as_nanos()).unwrap_or(u64::MAX);
-            self.after(nanos, Happening::Probed { life, probed });
-        }
-    }
-    /// A probe that was ended in the meantime says nothing.
-    pub(super) fn probed(&mut self, probed: Probed) {
-        let key = probed.container.clone();
-        let is_asked = self
-            .agent
-            .as_ref()
-            .is_some_and(|agent| agent.probing.contains(&(key.clone(), probed.kind)));
-        let lives = self.kernel.processes.get(&key).is_some_and(|p| p.lives());
-        if !is_asked || !lives {
+        if !matches!(fact.key, Action::PostStart { .. }) {
             return;
         }
-        note!(self, "probed: {key} {} {}", probed.kind, probed.healthy);
-        let attempt = self.truth.attempt(&key);
-        match (probed.kind, probed.healthy) {
-            (ProbeKind::Startup, true) => attempt.passed = true,
-            (ProbeKind::Readiness, true) => attempt.fit = true,
-            _ => {
-                attempt.failed = true;
-                attempt.sick = true;
-                self.truth.life(&key.pod).disturbed = true;
-            }
-        }
-        let has_failed = !probed.healthy;
-        self.input(Input::Probed(probed));
-        if has_failed {
-            self.judge_probe_told(&key);
-        }
+        let plan = self.plan_of(container);
+        let is_planned = plan.is_some_and(|c| c.program(container.attempt.0).post_start_fails);
+        let has_failed = fact.outcome.is_err();
+        let attempt = self.truth.attempt(container);
+        attempt.failed |= has_failed;
+        self.truth.life(&container.pod).disturbed |= has_failed && !is_planned;
     }
 
     fn note_failure(&mut self, fact: &Fact) {
@@ -520,6 +453,9 @@ impl World<'_> {
             Some(record) => {
                 self.disk.save_record(record);
                 let record = record.clone();
+                if !self.disk.run_full {
+                    self.truth.life(uid).is_written();
+                }
                 self.recorded(&record);
             }
             None => self.disk.remove(uid),

@@ -165,6 +165,13 @@ impl World<'_> {
             };
             return Err(failure(reason, "the container does not run"));
         }
+        let fails = self
+            .plan_of(key)
+            .is_some_and(|c| c.program(key.attempt.0).post_start_fails);
+        if is_post_start && fails && !half {
+            let text = "as the history says";
+            return Err(failure(FailureReason::FailedPostStartHook, text));
+        }
         self.truth.attempt(key).hooked |= is_post_start && !half;
         Ok(Outcome::Done)
     }
@@ -181,11 +188,16 @@ impl World<'_> {
             agent.hooks_run.retain(|action| action.pod() != uid);
         }
         if let Some(life) = self.truth.lives.remove(uid) {
+            self.figures.lives += 1;
             self.truth.over.insert(uid.clone(), life);
         }
         let is_wanted_again = self.agent.as_ref().is_some_and(|a| a.told.contains(uid));
         if is_wanted_again {
-            self.truth.life(uid).told = true;
+            let index = self.pods.iter().position(|pod| pod.uid() == uid);
+            let deadline = index.and_then(|index| self.edited[index].deadline_seconds);
+            let life = self.truth.life(uid);
+            life.told = true;
+            life.has_deadline(deadline);
         }
     }
 

@@ -2,8 +2,8 @@
 
 use super::disk::Files;
 use super::{ActiveTrouble, Armed, Happening, MS, World, note};
-use crate::history::Op;
-use crate::truth::End;
+use crate::history::{Edit, Op};
+use crate::truth::{End, Holds};
 use pod_lifecycle::Input;
 use pod_model::{Action, Attempt, ContainerKey, PodUid};
 use std::time::Duration;
@@ -23,6 +23,9 @@ impl World<'_> {
             Op::Take { pod, grace_seconds } => self.take(*pod, *grace_seconds),
             Op::Hurry { pod, grace_seconds } => self.hurry(*pod, *grace_seconds),
             Op::TellAgain(pod) => self.tell_again(*pod),
+            Op::Edit { pod, what } => self.edit(*pod, *what),
+            Op::Evict(pod) => self.evict(*pod),
+            Op::BringImage(image) => self.bring_image(image),
             Op::Trouble { kind, what, times } => self.troubles.push(ActiveTrouble {
                 kind: *kind,
                 what: *what,
@@ -57,7 +60,10 @@ impl World<'_> {
             Op::DeleteImage(image) => {
                 self.kernel.images.remove(image);
             }
-            Op::StepClock { seconds } => self.wall_offset += seconds * 1_000_000_000,
+            Op::StepClock { seconds } => {
+                self.wall_offset += seconds * 1_000_000_000;
+                self.clock_stepped = true;
+            }
         }
     }
 
@@ -141,9 +147,15 @@ impl World<'_> {
         if agent.core.pod(pod.uid()).is_none() {
             self.disk.save_pod(&pod);
         }
+        let edited = self.edited[index];
+        agent.gates.insert(pod.uid().clone(), edited.gate_is_open);
+        let goes = agent.core.record(pod.uid()).is_some_and(|r| r.deleted);
         let life = self.truth.life(pod.uid());
         life.told = true;
-        if !life.begun {
+        if !life.deleted || !life.begun {
+            life.has_deadline(edited.deadline_seconds);
+        }
+        if !life.begun && !goes {
             life.deleted = false;
             life.ends_itself = false;
             life.kill_from = None;
@@ -152,7 +164,8 @@ impl World<'_> {
     }
     fn tell_deleted(&mut self, uid: &PodUid, grace_seconds: Option<u64>) {
         note!(self, "deleted {uid} {grace_seconds:?}");
-        self.is_to_go(uid, grace_seconds);
+        let grace = self.is_to_go(uid, grace_seconds);
+        self.has_to_go_within(uid, grace, &self.starting());
         if let Some(agent) = &mut self.agent {
             // whoever wants it again has to say so again
             agent.told.remove(uid);
@@ -162,8 +175,8 @@ impl World<'_> {
             grace: grace_seconds.map(Duration::from_secs),
         });
     }
-    /// What the rules say from now on of a pod that goes.
-    fn is_to_go(&mut self, uid: &PodUid, grace_seconds: Option<u64>) {
+    /// What the rules say from now on of a pod that goes. How much time it has.
+    fn is_to_go(&mut self, uid: &PodUid, grace_seconds: Option<u64>) -> Duration {
         let mono = self.now().mono;
         let spec = self.pods.iter().find(|pod| pod.uid() == uid);
         let grace = match grace_seconds {
@@ -175,15 +188,10 @@ impl World<'_> {
             self.life,
             self.agent.as_ref().is_some_and(|agent| agent.looked),
         );
-        let work = self.agent.iter().flat_map(|agent| agent.work.keys());
-        let starting: Vec<ContainerKey> = work
-            .filter_map(|action| match action {
-                Action::Start { container, .. } => Some(container.clone()),
-                _ => None,
-            })
-            .collect();
-        let ends_itself = self.ends_itself(uid);
+        let starting = self.starting();
+        let ends_itself = self.ends_itself(uid) || self.may_be_past_deadline(uid);
         let life = self.truth.life(uid);
+        let ends_itself = ends_itself || life.evicted == Holds::Maybe;
         let is_first = !std::mem::replace(&mut life.deleted, true);
         let from = mono.plus(grace);
         life.ends_itself |= is_first && ends_itself;
@@ -193,17 +201,95 @@ impl World<'_> {
             life.deleted_to = None;
         }
         if !is_first || !looked || grace.is_zero() {
-            return;
+            return grace;
         }
         life.deleted_to = Some(agent);
         for (name, container) in &mut life.containers {
             for (number, attempt) in &mut container.attempts {
                 let key = ContainerKey::new(uid.clone(), name.clone(), Attempt(*number));
                 let runs = attempt.executed && attempt.end.is_none();
-                attempt.has_to_be_told |= runs && !starting.contains(&key);
+                let has_time = !life.ends_itself && !starting.contains(&key);
+                attempt.has_to_be_told |= runs && has_time;
             }
         }
+        grace
     }
+    /// What runs of it and is known to run is killed by then, if this agent lives.
+    fn has_to_go_within(&mut self, uid: &PodUid, grace: Duration, starting: &[ContainerKey]) {
+        let life = self.life;
+        if !self.agent.as_ref().is_some_and(|agent| agent.looked) {
+            return;
+        }
+        let truth = self.truth.life(uid);
+        truth.told_to_go = Some(life);
+        for (name, container) in &mut truth.containers {
+            for (number, attempt) in &mut container.attempts {
+                let key = ContainerKey::new(uid.clone(), name.clone(), Attempt(*number));
+                attempt.has_to_go |= attempt.lives() && !starting.contains(&key);
+            }
+        }
+        let nanos = u64::try_from((grace + LEAST_GRACE).as_nanos()).unwrap_or(u64::MAX);
+        let uid = uid.clone();
+        self.after(nanos + 1_000 * MS, Happening::GraceIsOver { life, uid });
+    }
+
+    fn edit(&mut self, index: usize, what: Edit) {
+        let plan = &self.history.pods[index];
+        if !plan.from_api {
+            return;
+        }
+        self.edited[index].edit(what);
+        self.pods[index] = plan.pod(self.edited[index]);
+        self.tell_again(index);
+    }
+
+    fn evict(&mut self, index: usize) {
+        let uid = self.pods[index].uid().clone();
+        let is_known = |agent: &super::agent::Agent| agent.core.record(&uid).is_some();
+        if !self.agent.as_ref().is_some_and(is_known) {
+            return;
+        }
+        let is_over = self
+            .truth
+            .lives
+            .get(&uid)
+            .is_none_or(|l| l.deleted || l.phase >= 2);
+        if !is_over {
+            let goes_on = !self.ends_itself(&uid) && !self.may_be_past_deadline(&uid);
+            let from = self.now().mono.plus(LEAST_GRACE);
+            let life = self.truth.life(&uid);
+            if goes_on {
+                life.evicted = Holds::Yes;
+                life.kill_from = Some(life.kill_from.map_or(from, |at| at.min(from)));
+                self.has_to_go_within(&uid, LEAST_GRACE, &self.starting());
+            } else {
+                life.evicted = life.evicted.max(Holds::Maybe);
+            }
+        }
+        let message = "as the history says".to_owned();
+        self.input(Input::Evicted { uid, message });
+    }
+
+    fn bring_image(&mut self, image: &str) {
+        self.kernel.images.insert(image.to_owned());
+        if let Some(agent) = &mut self.agent {
+            // what was looked for in vain is looked for again
+            agent
+                .failed
+                .retain(|action, _| !matches!(action, Action::EnsureImage { .. }));
+        }
+        self.input(Input::ImagesCame);
+    }
+
+    fn starting(&self) -> Vec<ContainerKey> {
+        let work = self.agent.iter().flat_map(|agent| agent.work.keys());
+        work.filter_map(|action| match action {
+            Action::Start { container, .. } => Some(container.clone()),
+            _ => None,
+        })
+        .collect()
+    }
+
     fn hurry(&mut self, index: usize, grace_seconds: u64) {
         let uid = self.pods[index].uid().clone();
         let goes = self

@@ -1,9 +1,10 @@
 //! What must never be, judged by what really happened. The core's own rules (`pod_lifecycle::check`) run besides, after every step.
 
-use super::{World, note};
+use super::{SECOND, World, note};
 use crate::history::{ContainerPlan, PodPlan};
+use crate::truth::Holds;
 use pod_lifecycle::{ContainerState, EndReason, PodRecord, StatusUpdate};
-use pod_model::{Action, ContainerKey, ExitSeen, PodUid, ProbeKind};
+use pod_model::{Action, ContainerKey, ExitSeen, PodUid};
 use std::time::Duration;
 
 impl World<'_> {
@@ -43,7 +44,13 @@ impl World<'_> {
                         format!("{action:?}")
                     });
                 }
+                let tainted = self.truth.life(uid).tainted;
                 self.truth.life(uid).begun = true;
+                if !tainted && self.is_past_deadline(uid) {
+                    return self.find("nothing is begun after the deadline", || {
+                        format!("{action:?}")
+                    });
+                }
                 if let Action::Start { container, .. } = action {
                     self.judge_start_issued(container);
                 }
@@ -186,6 +193,49 @@ impl World<'_> {
         let is_sidecar = self.plan_of(key).is_some_and(|c| c.sidecar);
         is_sidecar && self.ends_itself(&key.pod)
     }
+    /// So long after it was to go, nothing of it is alive that nobody has tried to kill.
+    pub(super) fn judge_grace_over(&mut self, uid: &PodUid) {
+        let (agent, mono) = (self.life, self.now().mono);
+        let Some(life) = self.truth.lives.get(uid) else {
+            return;
+        };
+        let is_due = life.kill_from.is_some_and(|from| from <= mono);
+        if life.tainted || life.told_to_go != Some(agent) || !is_due {
+            return;
+        }
+        let is_spared = |key: &ContainerKey| {
+            let attempt = self.truth.known_attempt(key);
+            attempt.is_some_and(|a| a.has_to_go && !a.killed && a.lives())
+        };
+        let keys = self.kernel.living().map(|(key, _)| key);
+        let of_pod: Vec<_> = keys.filter(|key| key.pod == *uid).collect();
+        let spared = of_pod.into_iter().find(|key| is_spared(key)).cloned();
+        if let Some(key) = spared {
+            self.find("grace comes to an end", || key.to_string());
+        }
+    }
+
+    /// When its deadline is over, if there is one that has begun; by the shortest that it had, or by the longest.
+    fn deadline(&self, uid: &PodUid, of: impl Fn((u64, u64)) -> u64) -> Option<u64> {
+        let life = self.truth.lives.get(uid)?;
+        let seconds = life
+            .deadlines
+            .map(of)
+            .filter(|seconds| *seconds < u64::MAX)?;
+        Some(life.active_from? + seconds * SECOND)
+    }
+    pub(super) fn may_be_past_deadline(&self, uid: &PodUid) -> bool {
+        // by which clock a boot is bridged, nobody can tell
+        let is_unsure = self.clock_stepped && self.truth.boot > 0;
+        self.deadline(uid, |(shortest, _)| shortest)
+            .is_some_and(|at| at <= self.t || is_unsure)
+    }
+    pub(super) fn is_past_deadline(&self, uid: &PodUid) -> bool {
+        let is_unsure = self.clock_stepped && self.truth.boot > 0;
+        let at = self.deadline(uid, |(_, longest)| longest);
+        at.is_some_and(|at| at < self.t && !is_unsure)
+    }
+
     /// No main container of the pod goes on.
     pub(super) fn ends_itself(&self, uid: &PodUid) -> bool {
         let (Some(plan), Some(life)) = (self.pod_plan(uid), self.truth.lives.get(uid)) else {
@@ -205,8 +255,12 @@ impl World<'_> {
             .truth
             .known_attempt(key)
             .is_some_and(|a| a.executed && a.end.is_none() && !a.failed);
-        let is_left = self.is_left_sidecar(key);
-        if lives && !is_left && !life.deleted && !life.tainted && !is_over {
+        let has_cause = is_over
+            || life.deleted
+            || life.evicted != Holds::No
+            || self.is_left_sidecar(key)
+            || self.may_be_past_deadline(&key.pod);
+        if lives && !has_cause && !life.tainted {
             self.find("nothing is ended without a cause", || {
                 format!("{key} is {how}")
             });
@@ -214,6 +268,7 @@ impl World<'_> {
     }
     fn judge_kill(&mut self, key: &ContainerKey) {
         self.judge_end("killed", key);
+        self.truth.attempt(key).killed = true;
         let mono = self.now().mono;
         let agent = self.life;
         let Some(life) = self.truth.lives.get(&key.pod).filter(|life| !life.tainted) else {
@@ -315,6 +370,9 @@ impl World<'_> {
     pub(super) fn recorded(&mut self, record: &PodRecord) {
         if let Some(life) = self.truth.lives.get_mut(&record.uid) {
             life.first_seen = record.first_seen.wall;
+            if record.start_time.is_some() {
+                life.active_from.get_or_insert(self.t);
+            }
         }
         let Some(life) = self.truth.lives.get(&record.uid).filter(|l| !l.tainted) else {
             return;
@@ -346,34 +404,6 @@ impl World<'_> {
         }
     }
 
-    /// What is said to have started, or to be ready, has been.
-    fn judge_started(&mut self, update: &StatusUpdate) {
-        let (Some(plan), Some(life)) = (
-            self.pod_plan(&update.uid),
-            self.truth.lives.get(&update.uid),
-        ) else {
-            return;
-        };
-        let inits = update.status.init_container_statuses.iter().flatten();
-        let all = inits.chain(update.status.container_statuses.iter().flatten());
-        let mut wrong = None;
-        for status in all {
-            let plan = plan.containers.iter().find(|c| c.name == status.name);
-            let Some(plan) = plan.filter(|c| c.sidecar || !c.init) else {
-                continue;
-            };
-            let newest = life.attempts(&status.name).last();
-            let started = newest.is_some_and(|a| a.has_started(plan));
-            let fit = newest.is_some_and(|a| a.fit) || !plan.probes.contains(&ProbeKind::Readiness);
-            if (status.started == Some(true) && !started) || (status.ready && !(started && fit)) {
-                wrong = Some(format!("{}/{}", update.uid, status.name));
-            }
-        }
-        if let Some(text) = wrong {
-            self.find("what is ready has been", || text);
-        }
-    }
-
     /// What the world is shown never goes back, and is never better than the truth.
     pub(super) fn published(&mut self, update: &StatusUpdate) {
         self.figures.statuses += 1;
@@ -393,6 +423,7 @@ impl World<'_> {
             return;
         };
         let before = std::mem::replace(&mut life.phase, phase);
+        life.has_run |= phase == 1;
         if life.tainted {
             return;
         }
@@ -409,7 +440,11 @@ impl World<'_> {
                 return self.find("restart counts only grow", || text);
             }
         }
-        self.judge_started(update);
+        self.judge_readiness(update);
+        self.judge_begun(update);
+        if update.released {
+            self.judge_released(update);
+        }
         let Some(life) = self.truth.lives.get(&update.uid) else {
             return;
         };

@@ -3,7 +3,8 @@
 
 use super::{MS, World, note};
 use crate::history::PodPlan;
-use crate::reference::{self, Expected};
+use k8s_openapi::api::core::v1::PodStatus;
+use pod_lifecycle::Settings;
 use pod_model::{PodUid, SandboxPart};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -98,54 +99,32 @@ impl World<'_> {
         let Some(life) = self.truth.lives.get(uid) else {
             return self.find("what is wanted is there", || uid.to_string());
         };
-        let (tainted, disturbed) = (life.tainted, life.disturbed);
-        let expected = reference::of_life(plan, life);
-        let by_plan = reference::of_plan(plan);
+        let tainted = life.tainted;
         let Some(shown) = self.shown(uid) else {
             return self.find("what is wanted is there", || uid.to_string());
         };
-        let is_final = ["Running", "Succeeded", "Failed"].contains(&shown.phase);
-        if !is_final && !is_stuck {
+        let phase = shown.phase.as_deref().unwrap_or_default();
+        if !["Running", "Succeeded", "Failed"].contains(&phase) && !is_stuck {
             return self.find("what is wanted comes to run", || {
-                format!("{uid}: {shown:?}")
+                format!("{uid}: {}", test_kit::summary(&shown))
             });
         }
         if tainted {
             return;
         }
-        self.figures.compared += 1;
-        if !agrees(&shown, &expected, |_| true) {
-            return self.find("phase and counts are what happened", || {
-                format!("{uid}: {shown:?}, in truth {expected:?}")
-            });
+        let is_over = ["Succeeded", "Failed"].contains(&phase);
+        if !is_over && self.is_past_deadline(uid) {
+            return self.find("a deadline is kept", || uid.to_string());
         }
-        if !disturbed {
-            self.figures.compared_with_plan += 1;
-            // how often a sidecar was started before its pod ended is a matter of time
-            let is_over = by_plan.phase != "Running";
-            let is_timely = |name: &str| {
-                let mut containers = plan.containers.iter();
-                is_over && containers.any(|c| c.sidecar && c.name == name)
-            };
-            if !agrees(&shown, &by_plan, |name| !is_timely(name)) {
-                self.find("phase and counts are what was planned", || {
-                    format!("{uid}: {shown:?}, planned {by_plan:?}")
-                });
-            }
-        }
+        self.judge_by_reference(plan, uid, &shown, false);
+        self.judge_ready_at_rest(uid, &shown);
     }
 
     /// The status that the core would show now.
-    fn shown(&self, uid: &PodUid) -> Option<Expected> {
+    fn shown(&self, uid: &PodUid) -> Option<PodStatus> {
         let agent = self.agent.as_ref()?;
         let (record, pod) = (agent.core.record(uid)?, agent.core.pod(uid)?);
-        let status = pod_lifecycle::status(record, pod, &pod_lifecycle::Settings::default());
-        let all = status.init_container_statuses.iter().flatten();
-        let all = all.chain(status.container_statuses.iter().flatten());
-        Some(Expected {
-            phase: record.phase.as_str(),
-            restarts: all.map(|s| (s.name.clone(), s.restart_count)).collect(),
-        })
+        Some(pod_lifecycle::status(record, pod, &Settings::default()))
     }
 
     fn judge_gone(&mut self, uid: &PodUid) {
@@ -216,12 +195,4 @@ impl World<'_> {
             });
         }
     }
-}
-
-/// The phase is the same, and so is every count; what never started counts nothing.
-fn agrees(shown: &Expected, expected: &Expected, counts: impl Fn(&str) -> bool) -> bool {
-    let count = |of: &Expected, name: &String| of.restarts.get(name).copied().unwrap_or(0);
-    let names = shown.restarts.keys().chain(expected.restarts.keys());
-    let mut names = names.filter(|name| counts(name));
-    shown.phase == expected.phase && names.all(|name| count(shown, name) == count(expected, name))
 }

@@ -8,15 +8,12 @@ fn container(name: &str, init: bool, programs: Vec<Program>) -> ContainerPlan {
     ContainerPlan {
         name: name.to_owned(),
         init,
-        policy: None,
-        restart_on: Vec::new(),
-        sidecar: false,
         post_start: !init,
         pre_stop: !init,
-        probes: Vec::new(),
         image: "registry.test/image:1".to_owned(),
         pull: "IfNotPresent".to_owned(),
         programs,
+        ..ContainerPlan::default()
     }
 }
 
@@ -41,11 +38,11 @@ fn life(point: CrashPoint, salt: u64) -> History {
             uid: "web-1".to_owned(),
             policy: "Always".to_owned(),
             grace_seconds: 2,
-            from_api: false,
             containers: vec![
                 container("setup", true, vec![ends(10, 0)]),
                 container("app", false, vec![ends(10, 1), Program::default()]),
             ],
+            ..PodPlan::default()
         }],
         ops: vec![
             (

@@ -1,6 +1,8 @@
 //! `activeDeadlineSeconds`, and restart policies of single containers.
 
 use k8s_openapi::api::core::v1::{ContainerRestartRule, ContainerRestartRuleOnExitCodes};
+use pod_lifecycle::Settings;
+use pod_model::Action;
 use std::time::Duration;
 use test_kit::{Crash, Program, World, pod};
 
@@ -50,6 +52,46 @@ fn a_boot_does_not_begin_the_deadline_anew() {
     assert_eq!(world.status(&job).phase.as_deref(), Some("Running"));
     world.run_secs(2);
     assert_eq!(world.status(&job).phase.as_deref(), Some("Failed"));
+}
+
+#[test]
+fn a_deadline_that_is_given_later_counts_from_the_start_whatever_the_wall_clock_says() {
+    let mut world = World::default();
+    let job = |seconds| {
+        let app = pod("job").container("app");
+        app.spec(|spec| spec.active_deadline_seconds = seconds)
+            .build()
+    };
+    world.desire(&job(None));
+    world.run_secs(20);
+    world.set_wall_clock(1_000_000);
+    world.desire(&job(Some(60)));
+    world.run_secs(39);
+    assert_eq!(world.line(&job(None)), "Running app=Running");
+    world.run_secs(2);
+    let status = world.status(&job(None));
+    assert_eq!(status.reason.as_deref(), Some("DeadlineExceeded"));
+}
+
+#[test]
+fn what_waits_for_its_turn_does_not_begin_after_the_deadline() {
+    let mut world = World::new(Settings {
+        kernel_slots: 1,
+        ..Settings::default()
+    });
+    let slow = |action: &Action| matches!(action, Action::Prepare { .. });
+    world.machine.script.takes(Duration::from_secs(2), slow);
+    let job = pod("job")
+        .container("app")
+        .spec(|spec| spec.active_deadline_seconds = Some(1))
+        .build();
+    world.desire(&job);
+    let begun = |issued: Vec<Action>| issued.into_iter().filter(slow).count();
+    assert_eq!(begun(world.take_issued()), 1);
+    world.run_secs(60);
+    assert_eq!(begun(world.take_issued()), 0);
+    assert_eq!(world.status(&job).phase.as_deref(), Some("Failed"));
+    assert!(world.machine.is_clean());
 }
 
 #[test]
