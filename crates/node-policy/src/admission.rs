@@ -117,7 +117,7 @@ pub fn admit(pod: &AdmittedPod, node: &AdmittingNode, others: &[&AdmittedPod]) -
     }
     let shortages = fit::shortages(pod, &node.allocatable, others);
     let mismatch = mismatch(pod, node, others);
-    let verdict = match (shortages.first(), mismatch) {
+    match (shortages.first(), mismatch) {
         (None, None) => Verdict::Admitted,
         // a critical pod is not refused for want of room if there is another reason
         (Some(first), None) if is_critical(pod) => {
@@ -128,8 +128,7 @@ pub fn admit(pod: &AdmittedPod, node: &AdmittingNode, others: &[&AdmittedPod]) -
             None => Verdict::Rejected(first.rejection()),
         },
         (None, Some(rejection)) => Verdict::Rejected(rejection),
-    };
-    verdict
+    }
 }
 
 fn forbidden_sysctl(pod: &AdmittedPod, node: &AdmittingNode) -> Option<Rejection> {

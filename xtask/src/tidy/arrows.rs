@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn fakes_are_for_tests() {
         let kit = row("test-kit", Test, &[]);
-        assert!(allowed(&row("pod-lifecycle", Pure, &["node-policy"]), &kit, true));
-        assert!(!allowed(&row("pod-lifecycle", Pure, &["node-policy"]), &kit, false));
+        assert!(allowed(&row("pod-lifecycle", Pure, &[]), &kit, true));
+        assert!(!allowed(&row("pod-lifecycle", Pure, &[]), &kit, false));
     }
 }

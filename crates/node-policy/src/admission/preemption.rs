@@ -116,10 +116,7 @@ fn victims<'a>(
 }
 
 /// One after the other the pod whose end comes nearest to the needs, of equally near ones the smaller.
-fn nearest<'a>(
-    mut pods: Vec<&'a AdmittedPod>,
-    mut needs: Needs,
-) -> Result<Vec<&'a AdmittedPod>, Needs> {
+fn nearest(mut pods: Vec<&AdmittedPod>, mut needs: Needs) -> Result<Vec<&AdmittedPod>, Needs> {
     let mut chosen = Vec::new();
     while !needs.0.is_empty() {
         let mut best: Option<(usize, f64)> = None;
