@@ -4,6 +4,7 @@ use crate::mistake::Mistake;
 use crate::settings::Settings;
 use crate::values::{self, Parsed};
 use located_yaml::{Kind, Node, nearest};
+use node_policy::admission::SysctlAllowList;
 use std::path::Path;
 
 type Set = fn(&mut Settings, &Node) -> Parsed<()>;
@@ -69,6 +70,11 @@ static KEYS: &[Key] = &[
     ),
     Value("podPidsLimit", set!(pod_pids_limit, pids_limit)),
     Value("maxPods", set!(max_pods, |n| values::count(n, 0))),
+    Value("podsPerCore", set!(pods_per_core, |n| values::count(n, 0))),
+    Value(
+        "allowedUnsafeSysctls",
+        set!(allowed_unsafe_sysctls, sysctls),
+    ),
     Value(
         "fileCheckFrequency",
         set!(file_check_frequency, file_check_frequency),
@@ -228,6 +234,14 @@ pub(crate) fn pids_limit(node: &Node) -> Parsed<Option<u32>> {
     match values::integer(node)? {
         -1 => Ok(None),
         _ => values::count(node, 1).map(Some),
+    }
+}
+
+pub(crate) fn sysctls(node: &Node) -> Parsed<Vec<String>> {
+    let patterns = values::list(node, values::text)?;
+    match SysctlAllowList::with(&patterns) {
+        Ok(_) => Ok(patterns),
+        Err(wrong) => Err(wrong.to_string()),
     }
 }
 

@@ -2,7 +2,7 @@
 //! Kubernetes 1.36.
 
 use crate::coracle_file::{
-    cgroup, file_check_frequency, log_size, pids_limit, resolv_conf, unknown,
+    cgroup, file_check_frequency, log_size, pids_limit, resolv_conf, sysctls, unknown,
 };
 use crate::kubelet_file::Reading;
 use crate::values::{self, Parsed};
@@ -75,6 +75,11 @@ pub(crate) static KEYS: &[(&str, Rule)] = &[
     ),
     ("podPidsLimit", set!(pod_pids_limit, pids_limit)),
     ("maxPods", set!(max_pods, |n| values::count(n, 0))),
+    ("podsPerCore", set!(pods_per_core, |n| values::count(n, 0))),
+    (
+        "allowedUnsafeSysctls",
+        set!(allowed_unsafe_sysctls, sysctls),
+    ),
     (
         "fileCheckFrequency",
         set!(file_check_frequency, file_check_frequency),
@@ -216,12 +221,10 @@ pub(crate) static KEYS: &[(&str, Rule)] = &[
         ),
     ),
     ("memorySwap", Only(is_no_swap, "it gives pods no swap")),
-    ("podsPerCore", Only(is_zero, "use maxPods")),
     (
         "protectKernelDefaults",
         Only(is_false, "it does not check the kernel's settings"),
     ),
-    ("allowedUnsafeSysctls", Only(is_empty, "it sets no sysctls")),
     ("shutdownGracePeriod", Only(is_no_time, NO_SHUTDOWN)),
     (
         "shutdownGracePeriodCriticalPods",

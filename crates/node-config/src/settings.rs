@@ -77,6 +77,10 @@ settings! {
     pod_pids_limit: Option<u32> = Some(4096);
     /// Pods of this node.
     max_pods: u32 = 110;
+    /// Pods of this node per core, if that are fewer; 0: as many as `max_pods`.
+    pods_per_core: u32 = 0;
+    /// Settings of the kernel that pods may have beside the safe ones, or patterns of such.
+    allowed_unsafe_sysctls: Vec<String> = Vec::new();
     /// How often all manifests are read again, behind inotify.
     file_check_frequency: Duration = Duration::from_secs(20);
     /// Containers that say nothing of seccomp get RuntimeDefault.

@@ -267,7 +267,7 @@ fn a_kubelet_configuration_sets_what_this_node_implements() {
             "staticPodPath: /etc/kubernetes/manifests\npodCIDR: 10.1.0.0/24\ncgroupRoot: /k\naddress: 0.0.0.0\nport: 10255\n\
              clusterDNS:\n- 10.96.0.10\nclusterDomain: cluster.local\nresolvConf: /run/systemd/resolve/resolv.conf\n\
              containerLogMaxSize: 5Mi\ncontainerLogMaxFiles: 3\ncrashLoopBackOff:\n  maxContainerRestartPeriod: 1m30s\n\
-             serializeImagePulls: false\nmaxParallelImagePulls: 7\npodPidsLimit: 100\nmaxPods: 50\nfileCheckFrequency: 1m0s\n\
+             serializeImagePulls: false\nmaxParallelImagePulls: 7\npodPidsLimit: 100\nmaxPods: 50\npodsPerCore: 8\nallowedUnsafeSysctls:\n- net.core.*\nfileCheckFrequency: 1m0s\n\
              seccompDefault: true\npodLogsDir: /var/log/k\n",
         )
         .config();
@@ -283,6 +283,8 @@ fn a_kubelet_configuration_sets_what_this_node_implements() {
     assert_eq!(config.max_parallel_image_pulls, 7);
     assert_eq!(config.pod_pids_limit, Some(100));
     assert_eq!(config.max_pods, 50);
+    assert_eq!(config.pods_per_core, 8);
+    assert_eq!(config.allowed_unsafe_sysctls, ["net.core.*"]);
     assert_eq!(config.file_check_frequency, Duration::from_secs(60));
     assert_eq!(config.pod_logs_dir, Path::new("/var/log/k"));
 }
@@ -335,6 +337,10 @@ fn what_is_not_implemented_is_refused_by_name_and_accepted_when_it_asks_for_noth
         (
             "serializeImagePulls: true\nmaxParallelImagePulls: 3\n",
             "kubelet.yaml:4:1: maxParallelImagePulls: cannot be larger than 1 unless serializeImagePulls is false",
+        ),
+        (
+            "allowedUnsafeSysctls:\n- vm.swappiness\n",
+            "kubelet.yaml:3:1: allowedUnsafeSysctls: the sysctls \"vm.swappiness\" are not known to be namespaced",
         ),
         (
             "port: 0\n",

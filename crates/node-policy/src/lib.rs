@@ -6,6 +6,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`admission`] | whether the node takes a pod on, and who makes room for it |
 //! | [`qos`] | [`qos_class`] |
 //! | [`requests`] | what a container and a pod ask for and may use, init containers counted |
 //! | [`cpu`] | millicores → shares, weight, quota |
@@ -13,8 +14,9 @@
 //! | [`oom`] | [`oom_score_adj`] |
 //! | [`disk`] | who holds more disk space than he may |
 //!
-//! What it deliberately does not know: hugepages (refused by validation), pod overhead of runtime classes, sidecars.
+//! What it deliberately does not know: hugepages and other resources than cpu, memory and disk space (refused by validation).
 
+pub mod admission;
 pub mod cpu;
 pub mod disk;
 pub mod numbers;
@@ -29,7 +31,9 @@ pub use numbers::{
 };
 pub use oom::{OomFacts, oom_score_adj};
 pub use qos::qos_class;
-pub use requests::{Amounts, Resource, container_limit, container_request, pod_amounts};
+pub use requests::{
+    Amounts, Resource, container_limit, container_request, pod_amounts, pod_request,
+};
 
 #[cfg(test)]
 mod fixtures;

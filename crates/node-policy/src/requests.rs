@@ -26,7 +26,7 @@ impl Resource {
 fn listed(
     resources: Option<&ResourceRequirements>,
     limits: bool,
-    resource: Resource,
+    resource: &str,
 ) -> Option<Quantity> {
     let resources = resources?;
     let list = if limits {
@@ -34,22 +34,26 @@ fn listed(
     } else {
         resources.requests.as_ref()
     };
-    Quantity::parse(&list?.get(resource.name())?.0)
+    Quantity::parse(&list?.get(resource)?.0)
         .ok()
         .filter(|q| q.milli() > 0)
 }
 
 /// The limit, `None` when there is none.
 pub fn container_limit(container: &Container, resource: Resource) -> Option<Quantity> {
-    listed(container.resources.as_ref(), true, resource)
+    listed(container.resources.as_ref(), true, resource.name())
 }
 
 /// The request; a missing one is the limit, as the API's defaulting has it.
 pub fn container_request(container: &Container, resource: Resource) -> Option<Quantity> {
+    request(container, resource.name())
+}
+
+fn request(container: &Container, resource: &str) -> Option<Quantity> {
     let resources = container.resources.as_ref();
     let given = resources
         .and_then(|r| r.requests.as_ref())
-        .is_some_and(|r| r.contains_key(resource.name()));
+        .is_some_and(|r| r.contains_key(resource));
     if given {
         listed(resources, false, resource)
     } else {
@@ -64,27 +68,6 @@ pub struct Amounts {
     pub memory: Quantity,
 }
 
-impl Amounts {
-    fn of(container: &Container, amount: fn(&Container, Resource) -> Option<Quantity>) -> Self {
-        Self {
-            cpu: amount(container, Resource::Cpu).unwrap_or_default(),
-            memory: amount(container, Resource::Memory).unwrap_or_default(),
-        }
-    }
-    fn plus(self, other: Self) -> Self {
-        Self {
-            cpu: add(self.cpu, other.cpu),
-            memory: add(self.memory, other.memory),
-        }
-    }
-    fn max(self, other: Self) -> Self {
-        Self {
-            cpu: self.cpu.max(other.cpu),
-            memory: self.memory.max(other.memory),
-        }
-    }
-}
-
 fn add(a: Quantity, b: Quantity) -> Quantity {
     Quantity::from_milli(a.milli().saturating_add(b.milli()))
 }
@@ -94,27 +77,38 @@ pub(crate) fn is_sidecar(init: &Container) -> bool {
     init.restart_policy.as_deref() == Some("Always")
 }
 
-/// A pod's requests and limits: main containers and sidecars run together, so they add up; init containers run one after the other before
-/// them, each beside the sidecars that stand before it, so the greatest counts. A resource that no container limits has the limit zero
-/// here; see [`crate::pod_numbers`] for what that means.
+/// A pod's requests and limits, see [`over_containers`]. A resource that no container limits has the limit zero here; see
+/// [`crate::pod_numbers`] for what that means.
 pub fn pod_amounts(spec: &PodSpec) -> (Amounts, Amounts) {
-    let inits = spec.init_containers.as_deref().unwrap_or_default();
-    let total = |amount: fn(&Container, Resource) -> Option<Quantity>| {
-        let (mut sidecars, mut starting) = (Amounts::default(), Amounts::default());
-        for init in inits {
-            let together = sidecars.plus(Amounts::of(init, amount));
-            starting = starting.max(together);
-            if is_sidecar(init) {
-                sidecars = together;
-            }
-        }
-        spec.containers
-            .iter()
-            .map(|c| Amounts::of(c, amount))
-            .fold(sidecars, Amounts::plus)
-            .max(starting)
+    let amounts = |amount: fn(&Container, Resource) -> Option<Quantity>| Amounts {
+        cpu: over_containers(spec, |c| amount(c, Resource::Cpu)),
+        memory: over_containers(spec, |c| amount(c, Resource::Memory)),
     };
-    (total(container_request), total(container_limit))
+    (amounts(container_request), amounts(container_limit))
+}
+
+/// What a pod asks for of one resource by its name, with what its runtime class costs: the scheduler's `PodRequests`.
+pub fn pod_request(spec: &PodSpec, resource: &str) -> Quantity {
+    let overhead = spec.overhead.as_ref().and_then(|list| list.get(resource));
+    let overhead = overhead.and_then(|amount| Quantity::parse(&amount.0).ok());
+    let asked = over_containers(spec, |container| request(container, resource));
+    add(asked, overhead.unwrap_or_default())
+}
+
+/// Main containers and sidecars run together, so they add up; init containers run one after the other before them, each beside the
+/// sidecars that stand before it, so the greatest counts.
+fn over_containers(spec: &PodSpec, amount: impl Fn(&Container) -> Option<Quantity>) -> Quantity {
+    let of = |container: &Container| amount(container).unwrap_or_default();
+    let (mut sidecars, mut starting) = (Quantity::default(), Quantity::default());
+    for init in spec.init_containers.iter().flatten() {
+        let together = add(sidecars, of(init));
+        starting = starting.max(together);
+        if is_sidecar(init) {
+            sidecars = together;
+        }
+    }
+    let main = spec.containers.iter().map(of);
+    main.fold(sidecars, add).max(starting)
 }
 
 #[cfg(test)]

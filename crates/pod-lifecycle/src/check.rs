@@ -304,7 +304,8 @@ impl Checker<'_> {
         let is_awaited =
             !after.in_flight.is_empty() || self.step.next_wake.is_some() || !self.context.looked;
         let is_steady = match after.stage {
-            Stage::Admitted => self.context.held,
+            // who is undecided is judged when all pods were looked at
+            Stage::Admitted => self.context.held || after.admission.holds_back(),
             Stage::Running => after
                 .containers
                 .iter()

@@ -16,7 +16,7 @@
 //! # The life of a pod ([`Stage`])
 //!
 //! ```text
-//!              name is free          all parts ready            ended for good, or deleted
+//!         taken on, name is free     all parts ready            ended for good, or deleted
 //!  Admitted ────────────────► Preparing ────────────► Running ──────────────────────────────► Terminating
 //!      │                          │                                                               │
 //!      └── deleted ───────────────┴── deleted ──────────────────────────────────────────────────► │
@@ -25,7 +25,7 @@
 //!  (forgotten) ◄──── deleted ──── Finished ◄──── nothing is left ──── CleaningUp ◄────────────────┘
 //! ```
 //!
-//! There is no way back. Half-done is a state: each part of the sandbox ([`PartState`]) and each container ([`ContainerState`]) has its
+//! A pod that the node does not take on is [`Stage::Finished`] at once. There is no way back. Half-done is a state: each part of the sandbox ([`PartState`]) and each container ([`ContainerState`]) has its
 //! own small machine with a place to resume, in both directions.
 //!
 //! # Rules
@@ -39,6 +39,7 @@
 //! | module | decides |
 //! |---|---|
 //! | `step` | the order within one step |
+//! | `admission` | what comes of the node's verdict about a new pod |
 //! | `facts` | what answers, exits and listings mean |
 //! | `sandbox` | making and undoing the sandbox |
 //! | `images` | having the image, backing off from a registry |
@@ -57,6 +58,7 @@
 //! | `dispatch` | limits over all pods |
 //! | `node` | [`NodeCore`] |
 
+mod admission;
 mod adoption;
 mod back_off;
 mod check;
@@ -84,6 +86,7 @@ mod stopping;
 mod termination;
 mod view;
 
+pub use admission::{Admission, Tally};
 pub use back_off::{CrashBackOff, PullBackOff, Retry};
 pub use check::{Violation, check};
 pub use container::{

@@ -1,5 +1,6 @@
 //! All pods of the node: who is stepped when, what waits for whom, and the queues between the core and its driver.
 
+mod admission;
 mod kernel;
 
 use crate::back_off::Fingerprint;
@@ -7,7 +8,9 @@ use crate::check::{Violation, check};
 use crate::dispatch::Dispatcher;
 use crate::step::{Context, Event, Look, Step, step};
 use crate::view::comes_from_api;
-use crate::{Input, PodRecord, Settings, Stage, StatusUpdate, WhyTerminating, status};
+use crate::{
+    Admission, Input, PodRecord, Settings, Stage, StatusUpdate, Tally, WhyTerminating, status,
+};
 use pod_model::{
     Action, AdmittedPod, ContainerKey, MonoTime, Now, ObservedContainer, PodName, PodUid, Reason,
     Seq,
@@ -45,6 +48,7 @@ pub struct NodeCore {
     records: BTreeSet<PodUid>,
     statuses: BTreeSet<PodUid>,
     reasons: VecDeque<(PodUid, Reason)>,
+    tallies: VecDeque<Tally>,
     violations: VecDeque<Violation>,
     looked: bool,
     /// The newest look.
@@ -74,6 +78,7 @@ impl NodeCore {
             records: BTreeSet::new(),
             statuses: BTreeSet::new(),
             reasons: VecDeque::new(),
+            tallies: VecDeque::new(),
             violations: VecDeque::new(),
             looked: false,
             last_look: Seq::default(),
@@ -108,6 +113,7 @@ impl NodeCore {
             uids.push(record.uid.clone());
             self.insert(record, Some(pod), false);
         }
+        self.prune_room_makers();
         for uid in uids {
             // what was made of it for this boot is what the next agent has to find
             self.records.insert(uid.clone());
@@ -178,6 +184,10 @@ impl NodeCore {
         // what was seen before is about a former pod of this uid, or in the newest look
         let ended = self.forgotten.get(&uid).copied().unwrap_or_default();
         record.born = ended.max(self.last_look);
+        let waits_for_verdict = record.sandbox.is_absent();
+        if !waits_for_verdict {
+            record.admission = Admission::default();
+        }
         self.insert(record, Some(pod), true);
         self.records.insert(uid.clone());
         self.statuses.insert(uid.clone());
@@ -189,6 +199,7 @@ impl NodeCore {
                 };
                 self.step(&uid, &Event::Look(look), now);
             }
+            None if waits_for_verdict && self.looked => self.judge(&uid, now),
             None => self.step(&uid, &Event::Wake, now),
         }
     }
@@ -318,6 +329,7 @@ impl NodeCore {
             entry.wake = Some(wake);
             self.wakes.insert((wake, uid.clone()));
         }
+        let was = entry.record.stage.rank();
         if entry.record != done.record {
             entry.record = done.record;
             self.records.insert(uid.clone());
@@ -331,7 +343,13 @@ impl NodeCore {
         for action in done.actions {
             self.dispatcher.issue(action);
         }
-        if entry.record.forgotten {
+        let over = Stage::CleaningUp.rank();
+        let has_ended = was < over && entry.record.stage.rank() >= over;
+        let is_forgotten = entry.record.forgotten;
+        if has_ended {
+            self.made_room(uid, now);
+        }
+        if is_forgotten {
             self.remove(uid, now);
         } else if ends_now {
             self.take_back(uid, now);
@@ -416,6 +434,10 @@ impl NodeCore {
     /// The next pull that may begin, of those that were asked for by [`Input::PullWanted`].
     pub fn poll_pull(&mut self) -> Option<Action> {
         self.dispatcher.next_pull()
+    }
+    /// The next thing to count.
+    pub fn poll_tally(&mut self) -> Option<Tally> {
+        self.tallies.pop_front()
     }
     /// What [`check`] found, if [`Settings::check`] is on. Every one is a defect of this crate.
     pub fn poll_violation(&mut self) -> Option<Violation> {

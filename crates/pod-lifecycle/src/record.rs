@@ -3,7 +3,7 @@
 //! The record is written to disk whenever it changed, before the actions that it speaks of are issued. What the kernel can tell
 //! (which containers run) is asked of the kernel after a restart; what it cannot (exit codes, counts, back-off) is here.
 
-use crate::{ContainerRecord, Remains, Retry};
+use crate::{Admission, ContainerRecord, Remains, Retry};
 use pod_model::{
     Action, AdmittedPod, ContainerName, MonoTime, Now, PodUid, SandboxPart, Seq, WallTime,
 };
@@ -14,7 +14,7 @@ use std::time::Duration;
 /// Where the pod stands. It only goes down this list; see the crate's documentation for the drawing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
-    /// Nothing is done for it yet: another pod of its name is still there.
+    /// Nothing is done for it yet: see [`PodRecord::admission`], or another pod of its name is still there.
     Admitted,
     /// Its sandbox is being made.
     Preparing,
@@ -64,7 +64,7 @@ pub enum WhyTerminating {
     Completed,
     /// Somebody deleted it.
     Deleted,
-    /// It broke a limit: see [`PodRecord::evicted`].
+    /// The node ends it: see [`PodRecord::evicted`].
     Evicted,
     /// Nobody wants it: it is known only from the kernel, or from a record whose pod is in no source.
     Unwanted,
@@ -170,12 +170,17 @@ pub struct Conditions {
     pub scheduled: Condition,
     #[serde(default)]
     pub all_containers_restarting: Condition,
+    /// `DisruptionTarget`; not said unless it holds.
+    #[serde(default)]
+    pub disruption_target: Condition,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodRecord {
     pub uid: PodUid,
     pub stage: Stage,
+    #[serde(default)]
+    pub admission: Admission,
     /// It is to be forgotten once it is finished. There is no way back from this.
     pub deleted: bool,
     pub sandbox: Sandbox,
@@ -204,12 +209,16 @@ pub struct PodRecord {
     /// All its containers are being killed and removed, so that it begins again in its sandbox: see KEP-5532.
     #[serde(default)]
     pub restarting_all: bool,
-    /// It broke a limit and fails for it: the message of its status. Written once.
+    /// The node ends it and it fails for that: the message of its status. Written once. What of is said by the two below; if neither
+    /// holds, it used more disk space than it may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evicted: Option<String>,
-    /// The limit was `activeDeadlineSeconds`.
+    /// It was active for longer than `activeDeadlineSeconds`.
     #[serde(default)]
     pub past_deadline: bool,
+    /// It makes room for a critical pod.
+    #[serde(default)]
+    pub preempted: bool,
     /// In this boot, since when `activeDeadlineSeconds` counts, and what of it had passed by then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<(MonoTime, Duration)>,
@@ -247,6 +256,7 @@ impl PodRecord {
         Self {
             uid,
             stage: Stage::Admitted,
+            admission: Admission::Undecided,
             deleted: false,
             sandbox: Sandbox::default(),
             containers,
@@ -265,6 +275,7 @@ impl PodRecord {
             restarting_all: false,
             evicted: None,
             past_deadline: false,
+            preempted: false,
             active: None,
         }
     }

@@ -12,7 +12,7 @@ impl Scene<'_> {
     /// [`Stage::Admitted`]
     pub(crate) fn admit(&mut self) {
         self.tend_remains();
-        if self.held {
+        if self.held || self.record.admission.holds_back() {
             return;
         }
         self.record.start_time.get_or_insert(self.now.wall);

@@ -1,5 +1,6 @@
 //! What the node says about itself; the same for all its pods.
 
+use node_policy::admission::AdmittingNode;
 use std::time::Duration;
 
 /// A kubelet's `initialCrashLoopBackOff` and `imageBackOffPeriod`.
@@ -9,6 +10,8 @@ const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
+    /// What new pods are judged by.
+    pub node: AdmittingNode,
     /// The node's addresses, the preferred one first; at most two are reported.
     pub host_ips: Vec<String>,
     /// `crashLoopBackOff.maxContainerRestartPeriod`: no crashing container waits longer than this. Taken as 1 s to 300 s.
@@ -24,6 +27,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            node: AdmittingNode::boundless(),
             host_ips: Vec::new(),
             max_container_restart_period: LONGEST_BACK_OFF,
             kernel_slots: 4,

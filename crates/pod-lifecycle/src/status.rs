@@ -2,10 +2,11 @@
 
 use crate::ending::{LOST, cut};
 use crate::restart_all;
-use crate::termination::{DEADLINE_EXCEEDED, EVICTED};
+use crate::termination::{DEADLINE_EXCEEDED, EVICTED, PREEMPTING};
 use crate::view::{INITS, MAINS, State, View, closed_gates, incomplete_inits, unready, views};
 use crate::{
-    Condition, ContainerRecord, EndReason, Ending, Phase, PodRecord, Settings, WaitReason,
+    Admission, Condition, ContainerRecord, EndReason, Ending, Phase, PodRecord, Settings,
+    WaitReason,
 };
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated,
@@ -14,6 +15,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
+use node_policy::admission::Rejection;
 use pod_model::{AdmittedPod, Attempt, ContainerKey, ContainerRole, WallTime};
 
 /// A kubelet's `MaxPodTerminationMessageLogLength`: the containers share it evenly.
@@ -21,6 +23,9 @@ const LONGEST_MESSAGES_OF_A_POD: usize = 12 << 10;
 
 /// The status that goes with `record`.
 pub fn status(record: &PodRecord, pod: &AdmittedPod, settings: &Settings) -> PodStatus {
+    if let Admission::Rejected(rejection) = &record.admission {
+        return rejected(record, pod, rejection);
+    }
     let host_ips: Vec<&String> = settings.host_ips.iter().take(2).collect();
     // a pod on the host's network has the host's addresses
     let pod_ips: Vec<&String> = if pod.host_network() {
@@ -28,7 +33,7 @@ pub fn status(record: &PodRecord, pod: &AdmittedPod, settings: &Settings) -> Pod
     } else {
         record.addresses.iter().collect()
     };
-    let generation = pod.pod().metadata.generation.filter(|g| *g != 0);
+    let generation = generation(pod);
     let evicted = record
         .evicted
         .as_ref()
@@ -38,6 +43,8 @@ pub fn status(record: &PodRecord, pod: &AdmittedPod, settings: &Settings) -> Pod
         reason: evicted.map(|_| {
             let reason = if record.past_deadline {
                 DEADLINE_EXCEEDED
+            } else if record.preempted {
+                PREEMPTING
             } else {
                 EVICTED
             };
@@ -56,6 +63,23 @@ pub fn status(record: &PodRecord, pod: &AdmittedPod, settings: &Settings) -> Pod
         container_statuses: list(container_statuses(record, pod, MAINS).into_iter()),
         ..PodStatus::default()
     }
+}
+
+/// A kubelet's `rejectPod`: no conditions, no containers.
+fn rejected(record: &PodRecord, pod: &AdmittedPod, rejection: &Rejection) -> PodStatus {
+    PodStatus {
+        phase: Some(Phase::Failed.as_str().to_owned()),
+        reason: Some(rejection.reason.as_str().to_owned()),
+        message: Some(rejection.status_message()),
+        start_time: record.start_time.map(time),
+        qos_class: Some(pod.qos().as_str().to_owned()),
+        observed_generation: generation(pod),
+        ..PodStatus::default()
+    }
+}
+
+fn generation(pod: &AdmittedPod) -> Option<i64> {
+    pod.pod().metadata.generation.filter(|g| *g != 0)
 }
 
 /// An empty list is left out, as in Go's `omitempty`.
@@ -152,6 +176,14 @@ fn conditions(record: &PodRecord, pod: &AdmittedPod, generation: Option<i64>) ->
     ];
     if restart_all::is_possible(pod) {
         conditions.push(restarting);
+    }
+    if held.disruption_target.holds {
+        conditions.push(condition(
+            "DisruptionTarget",
+            held.disruption_target,
+            Some("TerminationByKubelet"),
+            Some("Pod was preempted by Kubelet to accommodate a critical pod.".to_owned()),
+        ));
     }
     conditions
 }

@@ -7,10 +7,12 @@
 //! ```
 
 use crate::{PodRecord, Settings, Stage, WhyTerminating};
+use node_policy::admission::Rejection;
 use pod_model::{
     Action, AdmittedPod, ContainerKey, ContainerName, ExitSeen, Fact, MonoTime, Now,
-    ObservedContainer, ProbeFailed, Probed, Reason, Seq,
+    ObservedContainer, PodUid, ProbeFailed, Probed, Reason, Seq,
 };
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// What happened to the pod.
@@ -18,6 +20,12 @@ use std::time::Duration;
 pub enum Event<'a> {
     /// Nothing; look what is due.
     Wake,
+    /// The node takes the pod on, once these have ended.
+    Admitted { after: &'a BTreeSet<PodUid> },
+    /// The node does not take the pod on.
+    Rejected(&'a Rejection),
+    /// A pod has ended that makes room for this one.
+    MadeRoom(&'a PodUid),
     /// An action was answered.
     Fact(&'a Fact),
     /// A container ended. May come before the answer to its start, twice, or late.
@@ -41,6 +49,8 @@ pub enum Event<'a> {
     },
     /// The pod ends by its own step, and these actions that it had issued will not begin, nor be answered.
     Withdrawn(&'a [Action]),
+    /// The pod is to fail to make room for a critical one. `withdrawn` as above.
+    Preempt { withdrawn: &'a [Action] },
     /// Somebody has brought images onto the node.
     ImagesCame,
     /// The executor found no image and begins to pull one.
@@ -129,6 +139,9 @@ impl Scene<'_> {
     fn absorb(&mut self, event: &Event<'_>) {
         match event {
             Event::Wake => {}
+            Event::Admitted { after } => self.absorb_admitted(after),
+            Event::Rejected(rejection) => self.absorb_rejected(rejection),
+            Event::MadeRoom(by) => self.absorb_made_room(by),
             Event::Fact(fact) => self.absorb_fact(fact),
             Event::Exit(seen) => self.absorb_exit(seen),
             Event::Probed(probed) => self.absorb_probed(probed),
@@ -141,6 +154,7 @@ impl Scene<'_> {
             } => self.absorb_delete(*why, *grace, withdrawn),
             Event::Evict { message, withdrawn } => self.absorb_evict(message, withdrawn),
             Event::Withdrawn(actions) => self.absorb_withdrawn(actions),
+            Event::Preempt { withdrawn } => self.absorb_preempt(withdrawn),
             Event::ImagesCame => self.absorb_images_came(),
             Event::PullBegins(name) => self.absorb_pull_begins(name),
         }

@@ -13,6 +13,8 @@ const EVICTION_GRACE: Duration = LEAST_GRACE;
 /// Reasons of the event and of the status.
 pub(crate) const EVICTED: &str = "Evicted";
 pub(crate) const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
+pub(crate) const PREEMPTING: &str = "Preempting";
+const PREEMPTED: &str = "Preempted in order to admit critical pod";
 const PAST_DEADLINE: &str = "Pod was active on the node longer than the specified deadline";
 pub(crate) const FIRST_RETRY: Duration = Duration::from_secs(1);
 pub(crate) const LONGEST_RETRY: Duration = Duration::from_secs(30);
@@ -56,6 +58,21 @@ impl Scene<'_> {
         self.say(Reason::warning(EVICTED, message.clone()));
         self.record.evicted = Some(message);
         self.record.stage = self.terminating(WhyTerminating::Evicted, EVICTION_GRACE);
+    }
+
+    /// As a kubelet's `evictPodsToFreeRequests`: in the pod's own time.
+    pub(crate) fn absorb_preempt(&mut self, withdrawn: &[Action]) {
+        for action in withdrawn {
+            self.withdraw(action);
+        }
+        if !self.record.stage.is_before_termination() {
+            return;
+        }
+        self.say(Reason::warning(PREEMPTING, PREEMPTED));
+        self.record.evicted = Some(PREEMPTED.to_owned());
+        self.record.preempted = true;
+        let grace = self.spec_grace();
+        self.record.stage = self.terminating(WhyTerminating::Evicted, grace);
     }
 
     /// A kubelet's `activeDeadlineHandler`: whether the pod has been active for too long, and fails now.

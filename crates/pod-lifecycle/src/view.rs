@@ -3,7 +3,8 @@
 use crate::policy::is_restarted;
 use crate::step::Scene;
 use crate::{
-    Condition, ContainerRecord, ContainerState, Ending, Live, Phase, PodRecord, Stage, Waiting,
+    Admission, Condition, ContainerRecord, ContainerState, Ending, Live, Phase, PodRecord, Stage,
+    Waiting,
 };
 use k8s_openapi::api::core::v1::Container;
 use pod_model::{AdmittedPod, ContainerRole};
@@ -178,6 +179,9 @@ pub(crate) fn phase(record: &PodRecord, pod: &AdmittedPod) -> Phase {
     if record.phase.is_terminal() {
         return record.phase;
     }
+    if matches!(record.admission, Admission::Rejected(_)) {
+        return Phase::Failed;
+    }
     let is_over = record.stage.rank() >= Stage::CleaningUp.rank();
     if record.evicted.is_some() {
         // as a kubelet, which reports no end before nothing can run any more
@@ -274,6 +278,9 @@ impl Scene<'_> {
         set(&mut conditions.ready, ready && closed_gates(pod).is_empty());
         set(&mut conditions.scheduled, true);
         set(&mut conditions.all_containers_restarting, restarting);
+        if self.record.preempted && self.record.phase == Phase::Failed {
+            set(&mut conditions.disruption_target, true);
+        }
     }
 }
 

@@ -8,7 +8,7 @@
 //!
 //! A piece of work is the time in which at least one action of a pod is under way: what a kubelet's `syncPod` takes.
 
-use pod_lifecycle::EndReason;
+use pod_lifecycle::{EndReason, Tally};
 use pod_model::{Action, ContainerKey, ContainerRole, Fact, MonoTime, Outcome, PodUid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -26,6 +26,8 @@ pub trait Account: Send + 'static {
     fn ended(&self, role: ContainerRole, code: i32, reason: EndReason);
     /// A pod was deleted and wanted again with the same uid.
     fn came_back(&self);
+    /// The node did not take a pod on, or ends one for another.
+    fn judged(&self, tally: Tally);
 }
 
 /// Counts nothing.
@@ -39,6 +41,7 @@ impl Account for NoAccount {
     fn runs(&self, _: Duration, _: Duration) {}
     fn ended(&self, _: ContainerRole, _: i32, _: EndReason) {}
     fn came_back(&self) {}
+    fn judged(&self, _: Tally) {}
 }
 
 /// The times of all pods that are known.

@@ -335,6 +335,9 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
         while let Some((uid, reason)) = self.core.poll_reason() {
             self.tell(&uid, &reason, now);
         }
+        while let Some(tally) = self.core.poll_tally() {
+            self.account.judged(tally);
+        }
         while let Some(action) = self.core.poll_action() {
             self.issue(action, now);
         }

@@ -85,6 +85,7 @@ impl<'a> ProbeLabels<'a> {
 /// The counters of one node. Make one, share it in an `Arc`, call an `observe…` where the thing happens.
 #[derive(Debug)]
 pub struct NodeMetrics {
+    admission_rejections: Metric<Family<Counter, 1>>,
     cgroups: Metric<Family<Histogram, 1>>,
     evictions: Metric<Family<Counter, 1>>,
     http_requests: Metric<Family<Counter, 4>>,
@@ -95,6 +96,7 @@ pub struct NodeMetrics {
     pod_start_total: Metric<Family<Histogram, 1>>,
     pod_worker: Metric<Family<Histogram, 1>>,
     pod_worker_start: Metric<Histogram>,
+    preemptions: Metric<Family<Counter, 1>>,
     probe_duration: Metric<Family<Histogram, 4>>,
     probes: Metric<Family<Counter, 6>>,
     restarted_pods: Metric<Family<Counter, 1>>,
@@ -132,6 +134,16 @@ impl NodeMetrics {
     #[rustfmt::skip] // a table
     pub fn new() -> Self {
         Self {
+            admission_rejections: metric(
+                "kubelet_admission_rejections_total",
+                "Cumulative number pod admission rejections by the Kubelet.",
+                Family::new(["reason"], counter),
+            ),
+            preemptions: metric(
+                "kubelet_preemptions",
+                "Cumulative number of pod preemptions by preemption resource",
+                Family::new(["preemption_signal"], counter),
+            ),
             cgroups: metric(
                 "kubelet_cgroup_manager_duration_seconds",
                 "Duration in seconds for cgroup manager operations. Broken down by method.",
@@ -315,6 +327,14 @@ impl NodeMetrics {
     pub fn observe_eviction(&self, signal: &str) {
         self.evictions.of([signal]).inc();
     }
+    /// A pod was not taken on; `reason` is one of a kubelet's list, or `Other`.
+    pub fn observe_rejection(&self, reason: &str) {
+        self.admission_rejections.of([reason]).inc();
+    }
+    /// A pod ends to make room; `signal` is the resource of which there was too little.
+    pub fn observe_preemption(&self, signal: &str) {
+        self.preemptions.of([signal]).inc();
+    }
     /// A probe was made. Only one that succeeded is timed.
     pub fn observe_probe(&self, probe: ProbeLabels<'_>, successful: bool, took: Duration) {
         let result = if successful { "successful" } else { "failed" };
@@ -356,6 +376,7 @@ impl NodeMetrics {
     }
     /// Everything else, by name.
     pub fn write(&self, out: &mut Text) {
+        self.admission_rejections.write(out);
         self.cgroups.write(out);
         self.evictions.write(out);
         self.http_duration.write(out);
@@ -366,6 +387,7 @@ impl NodeMetrics {
         self.pod_start_total.write(out);
         self.pod_worker.write(out);
         self.pod_worker_start.write(out);
+        self.preemptions.write(out);
         self.restarted_pods.write(out);
         self.run_sandbox.write(out);
         self.run_sandbox_errors.write(out);
@@ -421,12 +443,16 @@ mod tests {
         metrics.observe_pod_worker_start(second);
         metrics.observe_image_pull(second, 50 << 20);
         metrics.observe_eviction("memory.available");
+        metrics.observe_rejection("OutOfcpu");
+        metrics.observe_preemption("pods");
         metrics.observe_restarted_pod();
         metrics.observe_request("GET", "pods", "readonly", false, second);
         let mut text = Text::new();
         metrics.write(&mut text);
         let text = text.finish();
         for line in [
+            "kubelet_admission_rejections_total{reason=\"OutOfcpu\"} 1",
+            "kubelet_preemptions{preemption_signal=\"pods\"} 1",
             "kubelet_evictions{eviction_signal=\"memory.available\"} 1",
             "kubelet_http_requests_total{method=\"GET\",path=\"pods\",server_type=\"readonly\",long_running=\"false\"} 1",
             "kubelet_image_pull_duration_seconds_count{image_size_in_bytes=\"10MB-100MB\"} 1",

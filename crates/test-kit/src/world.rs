@@ -15,7 +15,7 @@ mod driver;
 use crate::machine::Machine;
 use crate::summary::summary;
 use k8s_openapi::api::core::v1::{PodCondition, PodStatus};
-use pod_lifecycle::{Input, NodeCore, PodRecord, Settings, StatusUpdate};
+use pod_lifecycle::{Input, NodeCore, PodRecord, Settings, StatusUpdate, Tally};
 use pod_model::{
     Action, AdmittedPod, ContainerKey, ContainerName, MonoTime, Now, Observed, PodUid, ProbeKind,
     ProbeTarget, Probed, Reason, WallTime,
@@ -58,6 +58,7 @@ pub struct World {
     desired: BTreeMap<PodUid, AdmittedPod>,
     statuses: BTreeMap<PodUid, StatusUpdate>,
     events: Vec<(PodUid, Reason)>,
+    tallies: Vec<Tally>,
     issued: Vec<Action>,
     history: VecDeque<String>,
     /// Exits reach the core at once; if not, only looks tell them.
@@ -103,6 +104,7 @@ impl World {
             desired: BTreeMap::new(),
             statuses: BTreeMap::new(),
             events: Vec::new(),
+            tallies: Vec::new(),
             issued: Vec::new(),
             history: VecDeque::new(),
             exits_are_told: true,
@@ -318,6 +320,10 @@ impl World {
         its.into_iter()
             .map(|(_, r)| format!("{}: {}", r.reason, r.message))
             .collect()
+    }
+    /// What was counted since the last call.
+    pub fn take_tallies(&mut self) -> Vec<Tally> {
+        std::mem::take(&mut self.tallies)
     }
     /// Actions issued since the last call.
     pub fn take_issued(&mut self) -> Vec<Action> {

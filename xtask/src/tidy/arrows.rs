@@ -42,7 +42,7 @@ const fn row(name: &'static str, layer: Layer, also: &'static [&'static str]) ->
 /// design: one row per package of the workspace.
 const TABLE: &[Row] = &[
     row("pod-model", Words, &[]),
-    row("pod-lifecycle", Pure, &[]),
+    row("pod-lifecycle", Pure, &["node-policy"]),
     row("node-policy", Pure, &[]),
     row("launch-plan", Pure, &["node-policy"]),
     row("state-file", Disk, &[]),

@@ -1,6 +1,6 @@
 //! The worker's numbers under the names of a kubelet's metrics.
 
-use pod_lifecycle::EndReason;
+use pod_lifecycle::{EndReason, Tally};
 use pod_model::{Action, ContainerRole, Fact, Outcome, SandboxPart};
 use pod_worker::Account;
 use std::sync::Arc;
@@ -59,5 +59,11 @@ impl Account for Accountant {
     }
     fn came_back(&self) {
         self.0.observe_restarted_pod();
+    }
+    fn judged(&self, tally: Tally) {
+        match tally {
+            Tally::Rejected(reason) => self.0.observe_rejection(reason.metric_label()),
+            Tally::Preempted { signal } => self.0.observe_preemption(signal),
+        }
     }
 }

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use launch_plan::{Device, DeviceKind, NodeFacts, SecurityDefaults};
 use node_config::NodeConfig;
+use node_policy::admission::{AdmittingNode, Allocatable, SysctlAllowList, SysctlError};
 use pod_network::Cidr;
 use std::fs;
 use std::io;
@@ -60,6 +61,41 @@ pub(crate) fn read(config: &NodeConfig, node_name: &str) -> Result<NodeFacts> {
             hardened: false,
         },
     })
+}
+
+/// What new pods are judged by. Nothing is reserved, so all of the machine can be allocated.
+pub(crate) fn admitting(
+    config: &NodeConfig,
+    node: &NodeFacts,
+) -> Result<AdmittingNode, SysctlError> {
+    let amount = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let cores = node.allocatable_cpu_millis / 1000;
+    let pods = most_pods(config.max_pods, config.pods_per_core, cores);
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    Ok(AdmittingNode {
+        name: node.node_name.clone(),
+        labels: AdmittingNode::own_labels(&node.node_name, arch),
+        allocatable: Allocatable {
+            pods: amount(pods),
+            cpu_millis: amount(node.allocatable_cpu_millis),
+            memory_bytes: amount(node.allocatable_memory_bytes),
+            ephemeral_bytes: amount(node.allocatable_ephemeral_bytes),
+        },
+        sysctls: SysctlAllowList::with(&config.allowed_unsafe_sysctls)?,
+    })
+}
+
+/// `podsPerCore` only ever makes fewer than `maxPods`.
+fn most_pods(max_pods: u32, per_core: u32, cores: u64) -> u64 {
+    let max_pods = u64::from(max_pods);
+    match u64::from(per_core) {
+        0 => max_pods,
+        per_core => max_pods.min(cores * per_core),
+    }
 }
 
 fn memory_bytes() -> Result<u64> {
@@ -159,6 +195,13 @@ fn devices(directory: &Path, depth: u32, found: &mut Vec<Device>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pods_per_core_can_only_make_fewer() {
+        assert_eq!(most_pods(110, 0, 2), 110);
+        assert_eq!(most_pods(110, 10, 2), 20);
+        assert_eq!(most_pods(5, 10, 2), 5);
+    }
 
     #[test]
     fn the_node_has_the_address_of_its_way_out_and_never_its_pods() {

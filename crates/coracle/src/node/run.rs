@@ -150,14 +150,12 @@ async fn live(config: &NodeConfig) -> Result<Ended> {
     let manifests = ManifestSource::new(&config.manifests, &parts.node.node_name)
         .reread_every(config.file_check_frequency);
     let manifests = manifests.run().context("cannot follow the manifests")?;
-    let most_pods = usize::try_from(config.max_pods).unwrap_or(usize::MAX);
     tokio::spawn(source::follow(
         manifests.snapshots(),
         parts.board.clone(),
         inputs.clone(),
         now,
         sources_end,
-        most_pods,
     ));
     leftovers(&parts, &inputs);
 
@@ -260,6 +258,7 @@ fn build(config: &NodeConfig) -> Result<Built> {
         .context("cannot read the pods' records")?;
     notes.extend(loaded.quarantined);
     let settings = Settings {
+        node: facts::admitting(config, &node).context("allowedUnsafeSysctls")?,
         host_ips: node.host_ips.iter().map(ToString::to_string).collect(),
         max_container_restart_period: config.max_container_restart_period,
         kernel_slots: 2 * std::thread::available_parallelism().map_or(2, std::num::NonZero::get),

@@ -19,7 +19,6 @@ pub(crate) async fn follow(
     inputs: Inputs,
     now: fn() -> Now,
     mut end: watch::Receiver<bool>,
-    most_pods: usize,
 ) {
     let recorded = board.pods().into_iter().map(|view| {
         (
@@ -35,10 +34,7 @@ pub(crate) async fn follow(
         inputs,
         was_ready: false,
         said: BTreeSet::new(),
-        most_pods,
-        waits: false,
     };
-    let mut changes = board.changes();
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
         if follower.apply(&snapshot, now()).is_err() {
@@ -48,7 +44,6 @@ pub(crate) async fn follow(
         // all arms only wait for a value to change, and read it anew afterwards
         tokio::select! {
             changed = snapshots.changed() => if changed.is_err() { return },
-            changed = changes.changed(), if follower.waits => if changed.is_err() { return },
             _ = end.wait_for(|end| *end) => return,
         }
     }
@@ -65,10 +60,6 @@ struct Follower {
     inputs: Inputs,
     was_ready: bool,
     said: BTreeSet<String>,
-    /// `maxPods`: what is beyond waits until there is room.
-    most_pods: usize,
-    /// Some pods wait for that.
-    waits: bool,
 }
 
 impl Follower {
@@ -89,12 +80,9 @@ impl Follower {
                 Verdict::Wanted | Verdict::Undecided => self.confirm(&uid, now)?,
             }
         }
-        let waited = std::mem::take(&mut self.waits);
         for sourced in snapshot.pods.values() {
             let uid = sourced.pod.uid();
-            if !self.told.contains_key(uid) && self.told.len() >= self.most_pods {
-                self.waits = true;
-            } else if !self.told.contains_key(uid) {
+            if !self.told.contains_key(uid) {
                 self.told.insert(
                     uid.clone(),
                     Told {
@@ -104,12 +92,6 @@ impl Follower {
                 );
                 self.confirm(uid, now)?;
             }
-        }
-        if self.waits && !waited {
-            tracing::warn!(
-                "more than {} pods (maxPods): the rest waits until there is room",
-                self.most_pods
-            );
         }
         if snapshot.ready != self.was_ready {
             if snapshot.ready {

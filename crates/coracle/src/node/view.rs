@@ -112,6 +112,8 @@ impl Node for NodeView {
             "maxParallelImagePulls": config.max_parallel_image_pulls,
             "podPidsLimit": config.pod_pids_limit.map_or(-1, i64::from),
             "maxPods": config.max_pods,
+            "podsPerCore": config.pods_per_core,
+            "allowedUnsafeSysctls": config.allowed_unsafe_sysctls,
             "fileCheckFrequency": node_config::format_duration(config.file_check_frequency),
             "seccompDefault": config.seccomp_default,
             "podLogsDir": config.pod_logs_dir,

@@ -81,6 +81,8 @@ impl World<'_> {
             kernel_slots: node.kernel_slots,
             max_parallel_image_pulls: node.pulls,
             check: true,
+            // with room for all its pods
+            ..Settings::default()
         };
         let stored = self.disk.load();
         let life = self.life;

@@ -44,6 +44,7 @@ impl NodeCore {
                 now,
             );
         }
+        self.judge_all(now);
         self.forgotten.retain(|_, seq| *seq > observed.as_of);
         let is_unknown =
             |uid: &PodUid| !self.entries.contains_key(uid) && !self.forgotten.contains_key(uid);

@@ -20,6 +20,7 @@ fn running() -> (AdmittedPod, PodRecord) {
     let web = pod("web").init("setup").container("app").build();
     let mut record = PodRecord::new(&web, NOW);
     record.stage = Stage::Running;
+    record.admission = Default::default();
     record.start_time = Some(NOW.wall);
     for part in [
         &mut record.sandbox.cgroup,

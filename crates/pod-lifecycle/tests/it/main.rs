@@ -1,6 +1,7 @@
 //! How pods live, told in scenarios. Each runs the production core on a machine in memory, in virtual time; every step of every
 //! scenario is checked against the invariants.
 
+mod admitting;
 mod deadline;
 mod dispatching;
 mod evicting;

@@ -160,22 +160,28 @@ fn a_failed_part_does_not_hold_up_the_others() {
 }
 
 #[test]
-fn nothing_starts_before_the_first_look_but_everything_else_is_made_ready() {
-    let mut world = World::starting(Default::default());
+fn before_the_first_look_nothing_starts_and_a_new_pod_is_not_judged() {
+    let mut world = World::default();
     let web = pod("web").container("app").build();
     world.desire(&web);
-    assert!(
-        !world
-            .take_issued_texts()
-            .iter()
-            .any(|t| t.starts_with("Start"))
-    );
+    world.take_issued();
+    world.reboot();
+    let new = pod("new").container("app").build();
+    world.desire(&new);
     assert_eq!(
         world.condition(&web, "PodReadyToStartContainers").status,
-        "True"
+        "True",
+        "whatever else it needs is made ready"
     );
-    world.look();
-    assert_eq!(world.line(&web), "Running app=Running");
+    assert!(
+        !world
+            .take_issued()
+            .iter()
+            .any(|a| a.pod() == new.uid() || matches!(a, Action::Start { .. }))
+    );
+    world.recover();
+    assert!(world.line(&web).starts_with("Running app=Running"));
+    assert_eq!(world.line(&new), "Running app=Running");
 }
 
 #[test]

@@ -101,6 +101,9 @@ impl World {
             ));
             self.events.push((uid, reason));
         }
+        while let Some(tally) = self.core.poll_tally() {
+            self.tallies.push(tally);
+        }
         while let Some(action) = self.core.poll_action() {
             self.note(format!("  issued {}", text_of(&action)));
             self.issued.push(action.clone());

@@ -1,0 +1,235 @@
+//! A pod that the node has no room for is rejected before anything is done for it, and stays so; a critical one is made room for.
+
+use node_policy::admission::{AdmittingNode, Allocatable, RejectionReason};
+use pod_lifecycle::{Settings, Tally};
+use pod_model::AdmittedPod;
+use std::time::Duration;
+use test_kit::{Crash, Program, World, pod};
+
+/// A node with three cores and room for so many pods.
+fn node(pods: i64) -> World {
+    let allocatable = Allocatable {
+        pods,
+        cpu_millis: 3000,
+        ..Allocatable::BOUNDLESS
+    };
+    World::new(Settings {
+        node: AdmittingNode {
+            allocatable,
+            ..AdmittingNode::boundless()
+        },
+        kernel_slots: 64,
+        ..Settings::default()
+    })
+}
+
+/// Of an API server, so that it is not critical.
+fn web(name: &str, cpu: &str) -> AdmittedPod {
+    let pod = pod(name).container("app").request("cpu", cpu);
+    pod.grace_seconds(60).from_api().build()
+}
+fn critical(name: &str, cpu: &str) -> AdmittedPod {
+    pod(name).container("app").request("cpu", cpu).build()
+}
+
+const NO_ROOM: &str =
+    "Node didn't have enough resource: cpu, requested: 2000, used: 2000, capacity: 3000";
+
+#[test]
+fn a_rejected_pod_fails_with_its_reason_and_nothing_is_done_for_it() {
+    let mut world = node(10);
+    world.desire(&web("a", "2"));
+    world.take_issued();
+    let late = web("b", "2");
+    world.desire(&late);
+    assert!(world.take_issued().is_empty());
+    assert_eq!(world.take_events(&late), [format!("OutOfcpu: {NO_ROOM}")]);
+    let status = world.status(&late);
+    assert_eq!(status.phase.as_deref(), Some("Failed"));
+    assert_eq!(status.reason.as_deref(), Some("OutOfcpu"));
+    assert_eq!(status.message, Some(format!("Pod was rejected: {NO_ROOM}")));
+    assert!(status.start_time.is_some());
+    assert_eq!(status.qos_class.as_deref(), Some("Burstable"));
+    assert_eq!((status.conditions, status.container_statuses), (None, None));
+    assert_eq!(
+        world.take_tallies(),
+        [Tally::Rejected(RejectionReason::OutOfCpu)]
+    );
+    world.delete(&late);
+    assert!(world.is_forgotten(&late));
+}
+
+#[test]
+fn a_rejected_pod_stays_so_when_there_is_room_and_when_the_agent_is_another() {
+    for how in ["agent", "machine"] {
+        let mut world = node(10);
+        let (first, late) = (web("a", "2"), web("b", "2"));
+        world.desire(&first);
+        world.desire(&late);
+        world.delete(&first);
+        world.run_secs(100);
+        assert!(world.is_forgotten(&first));
+        match how {
+            "agent" => world.crash(Crash::BeforeEffects),
+            _ => world.reboot(),
+        }
+        world.take_events(&late);
+        world.recover();
+        assert_eq!(
+            world.status(&late).reason.as_deref(),
+            Some("OutOfcpu"),
+            "{how}"
+        );
+        assert!(world.machine.running().is_empty());
+        assert!(world.take_events(&late).is_empty(), "it is told once");
+        world.desire(&web("c", "2"));
+        assert_eq!(world.line(&web("c", "2")), "Running app=Running");
+    }
+}
+
+#[test]
+fn a_pod_that_runs_is_not_judged_again() {
+    let mut world = node(10);
+    let pods = [web("a", "1"), web("b", "2")];
+    for pod in &pods {
+        world.desire(pod);
+    }
+    world.crash(Crash::BeforeEffects);
+    // its record is lost, but the kernel shows that it runs
+    world.forget_record(&pods[0]);
+    world.crash(Crash::BeforeEffects);
+    let late = web("c", "1");
+    for pod in pods.iter().chain([&late]) {
+        world.desire(pod);
+    }
+    world.recover();
+    for pod in &pods {
+        assert_eq!(world.line(pod), "Running app=Running");
+    }
+    assert_eq!(world.status(&late).reason.as_deref(), Some("OutOfcpu"));
+}
+
+#[test]
+fn what_a_pod_holds_is_free_when_none_of_its_processes_lives() {
+    let mut world = node(10);
+    let program = Program::runs().stops_after(Duration::from_secs(20), 0);
+    world.machine.script.program("app", [program]);
+    let first = web("a", "2");
+    world.desire(&first);
+    world.delete(&first);
+    world.run_secs(19);
+    let early = web("b", "2");
+    world.desire(&early);
+    assert_eq!(world.status(&early).reason.as_deref(), Some("OutOfcpu"));
+    world.run_secs(1);
+    world.desire(&web("c", "2"));
+    assert_eq!(world.status(&web("c", "2")).reason, None);
+}
+
+#[test]
+fn a_pod_that_has_ended_holds_nothing() {
+    let mut world = node(1);
+    world.machine.script.program("job", [Program::exits(0)]);
+    let job = pod("job").container("job").never().from_api().build();
+    world.desire(&job);
+    assert!(world.line(&job).starts_with("Succeeded"));
+    world.desire(&web("a", "1"));
+    assert_eq!(world.line(&web("a", "1")), "Running app=Running");
+}
+
+#[test]
+fn a_static_pod_makes_room_for_its_next_version() {
+    let mut world = node(1);
+    let version = |uid: &str| pod("web").uid(uid).container("app").build();
+    world.desire(&version("one"));
+    world.delete(&version("one"));
+    world.desire(&version("two"));
+    world.run_secs(60);
+    assert_eq!(world.line(&version("two")), "Running app=Running");
+}
+
+#[test]
+fn a_critical_pod_starts_when_those_that_make_room_for_it_have_ended() {
+    let mut world = node(10);
+    let program = Program::runs().stops_after(Duration::from_secs(20), 0);
+    world.machine.script.program("app", [program]);
+    let (small, big) = (web("small", "500m"), web("big", "2"));
+    world.desire(&small);
+    world.desire(&big);
+    world.take_events(&big);
+    let dns = critical("dns", "1500m");
+    world.desire(&dns);
+    assert_eq!(
+        world.take_tallies(),
+        [Tally::Preempted { signal: "cpu" }],
+        "one is enough"
+    );
+    assert_eq!(
+        world.take_events(&big),
+        [
+            "Preempting: Preempted in order to admit critical pod",
+            "Killing: Stopping container app"
+        ]
+    );
+    world.run_secs(19);
+    assert_eq!(world.line(&dns), "Pending app=ContainerCreating");
+    assert_eq!(world.status(&big).reason, None, "it has not ended");
+    world.run_secs(1);
+    assert_eq!(world.line(&dns), "Running app=Running");
+    assert_eq!(world.line(&small), "Running app=Running");
+    let status = world.status(&big);
+    assert_eq!(status.phase.as_deref(), Some("Failed"));
+    assert_eq!(status.reason.as_deref(), Some("Preempting"));
+    assert_eq!(
+        status.message.as_deref(),
+        Some("Preempted in order to admit critical pod")
+    );
+    let disruption = world.condition(&big, "DisruptionTarget");
+    assert_eq!(disruption.status, "True");
+    assert_eq!(disruption.reason.as_deref(), Some("TerminationByKubelet"));
+    assert_eq!(
+        disruption.message.as_deref(),
+        Some("Pod was preempted by Kubelet to accommodate a critical pod.")
+    );
+}
+
+#[test]
+fn making_room_survives_the_agent_and_the_machine() {
+    for reboot in [false, true] {
+        let mut world = node(1);
+        let program = Program::runs().stops_after(Duration::from_secs(20), 0);
+        world.machine.script.program("app", [program]);
+        let (web, dns) = (web("web", "1"), critical("dns", "1"));
+        world.desire(&web);
+        world.desire(&dns);
+        if reboot {
+            world.reboot();
+        } else {
+            world.crash(Crash::BeforeEffects);
+        }
+        world.recover();
+        world.run_secs(120);
+        assert_eq!(world.line(&dns), "Running app=Running");
+        assert_eq!(world.status(&web).reason.as_deref(), Some("Preempting"));
+    }
+}
+
+#[test]
+fn of_static_pods_only_a_greater_priority_makes_room() {
+    let with = |name: &str, priority: i32| {
+        let pod = pod(name).container("app");
+        pod.spec(|spec| spec.priority = Some(priority)).build()
+    };
+    let mut world = node(1);
+    world.desire(&with("low", 1));
+    world.desire(&with("equal", 1));
+    let status = world.status(&with("equal", 1));
+    assert_eq!(status.reason.as_deref(), Some("UnexpectedAdmissionError"));
+    world.desire(&with("high", 2));
+    world.run_secs(60);
+    assert_eq!(world.line(&with("high", 2)), "Running app=Running");
+    assert_eq!(
+        world.status(&with("low", 1)).reason.as_deref(),
+        Some("Preempting")
+    );
+}
