@@ -4,7 +4,7 @@
 //! key by key.
 
 use crate::coracle_file::unknown;
-use crate::kubelet_keys::{KEYS, Rule};
+use crate::kubelet_keys::{KEYS, Rule, Said};
 use crate::mistake::Mistake;
 use crate::settings::Settings;
 use located_yaml::{Kind, Node, Place};
@@ -17,8 +17,7 @@ const KIND: &str = "KubeletConfiguration";
 /// The files taken in so far.
 #[derive(Default)]
 pub(crate) struct Reading {
-    pub(crate) settings: Settings,
-    pub(crate) serialize_image_pulls: Option<bool>,
+    said: Said,
     /// Where the parallel pulls were last asked for, for a mistake that needs both keys.
     parallel_at: Option<(PathBuf, Place)>,
     ignored: BTreeSet<String>,
@@ -69,7 +68,7 @@ impl Reading {
             }
             match rule {
                 Rule::Set(set) => {
-                    if let Err(message) = set(self, value) {
+                    if let Err(message) = set(&mut self.said, value) {
                         say(entry.key_at, key, message);
                     } else if key == "maxParallelImagePulls" {
                         self.parallel_at = Some((file.to_owned(), entry.key_at));
@@ -103,8 +102,8 @@ impl Reading {
     }
 
     pub(crate) fn finish(mut self, mistakes: &mut Vec<Mistake>) -> Settings {
-        let parallel = self.settings.max_parallel_image_pulls;
-        match (self.serialize_image_pulls, parallel) {
+        let parallel = self.said.settings.max_parallel_image_pulls;
+        match (self.said.serialize_image_pulls, parallel) {
             (Some(true), Some(2..)) => {
                 let (file, at) = self.parallel_at.unzip();
                 mistakes.push(Mistake {
@@ -115,9 +114,9 @@ impl Reading {
                         .to_owned(),
                 });
             }
-            (Some(true), None) => self.settings.max_parallel_image_pulls = Some(1),
+            (Some(true), None) => self.said.settings.max_parallel_image_pulls = Some(1),
             _ => {}
         }
-        self.settings
+        self.said.settings
     }
 }

@@ -4,13 +4,20 @@
 use crate::coracle_file::{
     cgroup, file_check_frequency, log_size, pids_limit, resolv_conf, sysctls, unknown,
 };
-use crate::kubelet_file::Reading;
+use crate::settings::Settings;
 use crate::values::{self, Parsed};
 use located_yaml::{Kind, Node};
 
+/// What the implemented keys have said so far.
+#[derive(Default)]
+pub(crate) struct Said {
+    pub(crate) settings: Settings,
+    pub(crate) serialize_image_pulls: Option<bool>,
+}
+
 pub(crate) enum Rule {
     /// Implemented.
-    Set(fn(&mut Reading, &Node) -> Parsed<()>),
+    Set(fn(&mut Said, &Node) -> Parsed<()>),
     /// Not implemented, and no pod can tell: accepted with the one warning.
     Harmless,
     /// Not implemented; accepted only with the values that ask for nothing, otherwise refused for this reason.
@@ -21,8 +28,8 @@ use Rule::{Harmless, Only, Set};
 
 macro_rules! set {
     ($field:ident, $parse:expr) => {
-        Set(|reading, node| {
-            reading.settings.$field = Some($parse(node)?);
+        Set(|said, node| {
+            said.settings.$field = Some($parse(node)?);
             Ok(())
         })
     };
@@ -68,8 +75,8 @@ pub(crate) static KEYS: &[(&str, Rule)] = &[
     ),
     (
         "serializeImagePulls",
-        Set(|reading, node| {
-            reading.serialize_image_pulls = Some(values::flag(node)?);
+        Set(|said, node| {
+            said.serialize_image_pulls = Some(values::flag(node)?);
             Ok(())
         }),
     ),
@@ -236,7 +243,7 @@ pub(crate) static KEYS: &[(&str, Rule)] = &[
     ),
 ];
 
-fn crash_loop_back_off(reading: &mut Reading, node: &Node) -> Parsed<()> {
+fn crash_loop_back_off(said: &mut Said, node: &Node) -> Parsed<()> {
     if !matches!(node.kind, Kind::Map(_)) {
         return Err(format!("expected a mapping, found {}", node.describe()));
     }
@@ -246,7 +253,7 @@ fn crash_loop_back_off(reading: &mut Reading, node: &Node) -> Parsed<()> {
             "maxContainerRestartPeriod" => {
                 let period = values::duration_within(&entry.value, "1s", "300s");
                 let period = period.map_err(|e| format!("maxContainerRestartPeriod: {e}"))?;
-                reading.settings.max_container_restart_period = Some(period);
+                said.settings.max_container_restart_period = Some(period);
             }
             other => {
                 let message = unknown(other, ["maxContainerRestartPeriod"]);

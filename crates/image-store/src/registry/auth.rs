@@ -7,6 +7,7 @@ use super::challenge::Challenge;
 use super::credentials;
 use super::endpoint::{Endpoint, realm_allowed};
 use super::fetch::{Repository, read_bounded, refusal};
+use super::sessions::{Key, Session};
 use crate::config::Auth;
 use crate::error::RegistryError;
 use base64::Engine;
@@ -15,51 +16,13 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
 use serde::Deserialize;
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const LONGEST_TOKEN: u64 = 256 << 10;
-const MOST_TOKENS: usize = 256;
 /// What the specification says if the service does not.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
 /// A token is not used in its last seconds: the request has to arrive, too.
 const MARGIN: Duration = Duration::from_secs(10);
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Key {
-    base: String,
-    path: String,
-    auth: Option<Auth>,
-}
-
-#[derive(Clone)]
-struct Session {
-    header: HeaderValue,
-    until: Option<Instant>,
-}
-
-/// Tokens in use, by endpoint, repository and who asked: one pod's login is never another's.
-#[derive(Default)]
-pub(super) struct Sessions(Mutex<HashMap<Key, Session>>);
-
-impl Sessions {
-    fn get(&self, key: &Key, now: Instant) -> Option<HeaderValue> {
-        let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions
-            .get(key)
-            .filter(|session| session.until.is_none_or(|until| now < until))
-            .map(|session| session.header.clone())
-    }
-    fn put(&self, key: Key, session: Session, now: Instant) {
-        let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.retain(|_, session| session.until.is_none_or(|until| now < until));
-        if sessions.len() >= MOST_TOKENS {
-            sessions.clear();
-        }
-        sessions.insert(key, session);
-    }
-}
 
 #[derive(Deserialize)]
 struct TokenAnswer {

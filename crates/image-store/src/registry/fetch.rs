@@ -1,9 +1,9 @@
 //! One request to a registry: logged in where asked, redirected with care, repeated where that may help.
 
-use super::auth::Sessions;
 use super::challenge::Challenge;
 use super::endpoint::{Endpoint, origin, redirect_target};
 use super::http_client::{HttpClient, said};
+use super::sessions::Sessions;
 use crate::config::{Auth, Limits, RegistryConfig, RetryPolicy};
 use crate::error::{RegistryError, Status};
 use crate::reference::ImageReference;

@@ -12,6 +12,7 @@ mod endpoint;
 mod fetch;
 mod http_client;
 mod manifests;
+mod sessions;
 mod tls;
 
 pub(crate) use blob::{Blob, BlobEvent};
