@@ -1,8 +1,10 @@
 //! How pods live, told in scenarios. Each runs the production core on a machine in memory, in virtual time; every step of every
 //! scenario is checked against the invariants.
 
+mod changing;
 mod deadline;
 mod dispatching;
+mod ephemeral;
 mod evicting;
 mod hooks;
 mod images;
