@@ -440,6 +440,10 @@ impl ContainerHost {
     pub fn running(&self) -> Vec<(ContainerKey, u32, WallTime)> {
         self.shared.table.running()
     }
+    /// A pidfd of the first process of a container, as far as this agent has one.
+    pub fn first_process(&self, key: &ContainerKey) -> Option<Arc<OwnedFd>> {
+        self.shared.table.pidfd(key)
+    }
     pub fn running_attempt(
         &self,
         pod: &PodUid,

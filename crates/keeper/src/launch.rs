@@ -17,7 +17,7 @@ use linux_sys::clone::{Clone3, Cloned, spawn};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 impl Keeper {
@@ -71,17 +71,19 @@ impl Keeper {
             prepare("cannot make a file in the run directory"),
         ))?;
         let cloned_at = boottime_nanos();
-        let pod = self
-            .pods
-            .get(&description.container.pod)
-            .filter(|_| shares_pids);
+        let pod = self.pods.get(&description.container.pod);
+        let joined = match description.namespaces.pid {
+            PidNamespace::Pod => pod.map(|pod| pod.pidfd.as_fd()),
+            PidNamespace::Target(FdIndex(at)) => Some(target(&fds, at)?),
+            PidNamespace::Private | PidNamespace::Host => None,
+        };
         let how = Clone3 {
             new_mounts: true,
             new_pids: description.namespaces.pid == PidNamespace::Private,
             into_cgroup: born.as_ref().map(AsFd::as_fd),
         };
         let (listener, lock, ground) = (&mut self.listener, &mut self.lock, &self.ground);
-        let cloned = pods::inside(pod.map(|p| p.pidfd.as_fd()), self.own_pids.as_fd(), || {
+        let cloned = pods::inside(joined, self.own_pids.as_fd(), || {
             spawn(&how, || {
                 let setup = ContainerSetup {
                     description: &description,
@@ -316,6 +318,15 @@ impl Keeper {
         self.wants_trim = true;
         self.reply(asked, Reply::Launched(launched), fds);
     }
+}
+
+/// The pidfd of the process whose PID namespace is joined.
+fn target(fds: &[OwnedFd], at: u32) -> Result<BorrowedFd<'_>, Failure> {
+    let fd = usize::try_from(at).ok().and_then(|at| fds.get(at));
+    fd.map(AsFd::as_fd).ok_or_else(|| {
+        let message = "no descriptor came with it of the process whose PID namespace is joined";
+        refused(Stage::Clone, FailureKind::Create, message)
+    })
 }
 
 /// Makes the FIFOs that are missing and opens the reading ends.

@@ -60,6 +60,8 @@ pub enum PidNamespace {
     Host,
     /// The pod's (`shareProcessNamespace`): a process of the keeper is PID 1 there, made with the first container.
     Pod,
+    /// That of another container of the pod (`targetContainerName`), entered through a pidfd of its first process.
+    Target(FdIndex),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,12 +2,15 @@
 
 use crate::description::FdIndex;
 use crate::security::SeccompSource;
+use pod_model::ContainerName;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FdSource {
     /// The pinned namespace of the sandbox.
     Namespace(NamespaceKind),
+    /// A pidfd of the first process of this container of the pod, which has to run.
+    FirstProcess(ContainerName),
     /// An `O_PATH` descriptor, or a detached mount.
     Bind(BindSource),
     /// A sealed memfd with the program of [`crate::seccomp::Programs`] for this profile and these capabilities.

@@ -214,18 +214,21 @@ fn namespaces(input: &PlanInput<'_>, fds: &mut Fds) -> Namespaces {
             SharedNamespace::Host
         }
     };
-    Namespaces {
-        net: shared(input.sandbox.net, NamespaceKind::Net),
-        ipc: shared(input.sandbox.ipc, NamespaceKind::Ipc),
-        uts: shared(input.sandbox.uts, NamespaceKind::Uts),
-        pid: if input.pod.host_pid() {
-            PidNamespace::Host
-        } else if input.pod.share_process_namespace() {
-            PidNamespace::Pod
-        } else {
-            PidNamespace::Private
-        },
-    }
+    let (net, ipc, uts) = (
+        shared(input.sandbox.net, NamespaceKind::Net),
+        shared(input.sandbox.ipc, NamespaceKind::Ipc),
+        shared(input.sandbox.uts, NamespaceKind::Uts),
+    );
+    let pid = if input.pod.host_pid() {
+        PidNamespace::Host
+    } else if input.pod.share_process_namespace() {
+        PidNamespace::Pod
+    } else if let Some(target) = input.pod.target_of(input.container) {
+        PidNamespace::Target(fds.add(FdSource::FirstProcess(target)))
+    } else {
+        PidNamespace::Private
+    };
+    Namespaces { net, ipc, uts, pid }
 }
 
 fn devices(security: &Security<'_>, node: &NodeFacts) -> Vec<Device> {

@@ -1,7 +1,7 @@
 //! Fills in what a manifest leaves out, as the API server does. Source: `pkg/apis/core/v1/defaults.go`.
 
 use k8s_openapi::api::core::v1::{
-    Container, EmptyDirVolumeSource, HTTPGetAction, Pod, PodSpec, Probe, Volume,
+    Container, EmptyDirVolumeSource, EphemeralContainer, HTTPGetAction, Pod, PodSpec, Probe, Volume,
 };
 
 pub(crate) fn fill_in(pod: &mut Pod) {
@@ -81,6 +81,25 @@ fn container_defaults(container: &mut Container, host_network: bool) {
             .as_mut()
             .and_then(|s| s.field_ref.as_mut());
         if let Some(field) = field {
+            default_text(&mut field.api_version, "v1");
+        }
+    }
+}
+
+pub(crate) fn ephemeral(container: &mut EphemeralContainer) {
+    let policy = container.image_pull_policy.as_deref().unwrap_or_default();
+    if policy.is_empty() {
+        let image = container.image.as_deref().unwrap_or_default();
+        container.image_pull_policy = Some(pull_policy(image).to_owned());
+    }
+    default_text(
+        &mut container.termination_message_path,
+        "/dev/termination-log",
+    );
+    default_text(&mut container.termination_message_policy, "File");
+    for variable in container.env.iter_mut().flatten() {
+        let source = variable.value_from.as_mut();
+        if let Some(field) = source.and_then(|source| source.field_ref.as_mut()) {
             default_text(&mut field.api_version, "v1");
         }
     }

@@ -239,6 +239,59 @@ static CONTAINER: &[Field] = &[
     yes("restartPolicyRules", List(&Object(RESTART_RULE))),
 ];
 
+const NOT_EPHEMERAL: &str = "Forbidden: cannot be set for an Ephemeral Container";
+
+/// A pod of which nothing is said but its ephemeral containers.
+pub(crate) static WITH_EPHEMERAL: &[Field] = &[yes("spec", Object(EPHEMERAL_SPEC))];
+static EPHEMERAL_SPEC: &[Field] = &[yes("ephemeralContainers", List(&Object(EPHEMERAL)))];
+static EPHEMERAL: &[Field] = &[
+    yes("name", Text),
+    yes("image", Text),
+    yes("command", List(&Text)),
+    yes("args", List(&Text)),
+    yes("workingDir", Text),
+    yes("env", List(&Object(ENV))),
+    yes("volumeMounts", List(&Object(EPHEMERAL_MOUNT))),
+    yes("imagePullPolicy", Text),
+    yes("securityContext", Object(CONTAINER_SECURITY_CONTEXT)),
+    yes("stdin", Bool),
+    yes("tty", Bool),
+    only(
+        "stdinOnce",
+        Bool,
+        is_false,
+        "attach is not supported by this node",
+    ),
+    yes("targetContainerName", Text),
+    yes("terminationMessagePath", Text),
+    yes("terminationMessagePolicy", Text),
+    only("envFrom", Foreign, is_empty, OBJECTS),
+    only(
+        "volumeDevices",
+        Foreign,
+        is_empty,
+        "block devices are not supported by this node",
+    ),
+    no("ports", NOT_EPHEMERAL),
+    no("resources", NOT_EPHEMERAL),
+    no("resizePolicy", NOT_EPHEMERAL),
+    no("restartPolicy", NOT_EPHEMERAL),
+    no("restartPolicyRules", NOT_EPHEMERAL),
+    no("livenessProbe", NOT_EPHEMERAL),
+    no("readinessProbe", NOT_EPHEMERAL),
+    no("startupProbe", NOT_EPHEMERAL),
+    no("lifecycle", NOT_EPHEMERAL),
+];
+static EPHEMERAL_MOUNT: &[Field] = &[
+    yes("name", Text),
+    yes("mountPath", Text),
+    yes("readOnly", Bool),
+    yes("recursiveReadOnly", Text),
+    yes("mountPropagation", Text),
+    no("subPath", NOT_EPHEMERAL),
+    no("subPathExpr", NOT_EPHEMERAL),
+];
+
 static READINESS_GATE: &[Field] = &[yes("conditionType", Text)];
 
 static PROBE: &[Field] = &[

@@ -20,6 +20,7 @@
 
 mod admit;
 mod defaults;
+mod ephemeral;
 mod field_path;
 mod fields;
 mod file;
@@ -38,6 +39,7 @@ mod watch;
 mod tests;
 
 pub use admit::admit;
+pub use ephemeral::with_ephemeral;
 pub use identity::{Origin, manifest_file};
 pub use located_yaml::Place;
 pub use manifest::read_manifest;

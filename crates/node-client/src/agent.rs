@@ -3,12 +3,13 @@
 use crate::error::ClientError;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::io;
 use std::path::{Path, PathBuf};
 use tokio::net::UnixStream;
@@ -83,9 +84,23 @@ impl Agent {
 
     async fn ask(&self, method: Method, path: &str) -> Result<Response<Incoming>, ClientError> {
         let request = Request::builder().method(method).uri(path);
-        let response = self.send(request).await?;
+        let response = self.send(request, Bytes::new()).await?;
         if response.status() == StatusCode::OK {
             return Ok(response);
+        }
+        Err(refused(response).await)
+    }
+
+    /// Sends an object; of the answer only its success counts.
+    pub(crate) async fn post(&self, path: &str, object: &Value) -> Result<(), ClientError> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(path)
+            .header(header::CONTENT_TYPE, "application/json");
+        let body = Bytes::from(object.to_string());
+        let response = self.send(request, body).await?;
+        if response.status() == StatusCode::OK {
+            return Ok(());
         }
         Err(refused(response).await)
     }
@@ -101,7 +116,7 @@ impl Agent {
             .uri(path)
             .header(header::CONNECTION, "upgrade")
             .header(header::UPGRADE, protocol);
-        let response = self.send(request).await?;
+        let response = self.send(request, Bytes::new()).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(refused(response).await);
         }
@@ -113,6 +128,7 @@ impl Agent {
     async fn send(
         &self,
         request: http::request::Builder,
+        body: Bytes,
     ) -> Result<Response<Incoming>, ClientError> {
         let stream = UnixStream::connect(&self.socket)
             .await
@@ -125,7 +141,7 @@ impl Agent {
         tokio::spawn(connection.with_upgrades());
         let request = request
             .header(header::HOST, "localhost")
-            .body(Empty::<Bytes>::new())
+            .body(Full::new(body))
             .map_err(|e| ClientError::Said(e.to_string()))?;
         sender.send_request(request).await.map_err(broken)
     }

@@ -28,6 +28,8 @@ pub enum Command {
     Logs(Logs),
     /// Run a command in a container
     Exec(Exec),
+    /// Put a container with tools into a pod that runs
+    Debug(Debug),
     /// Show what pods use of CPU and memory
     Top(Top),
     /// List images
@@ -178,6 +180,41 @@ pub struct Exec {
     pub command: Vec<String>,
 }
 
+/// The container is ephemeral: it is started once, shares network and volumes of the pod as it may, and goes with the pod. This node cannot
+/// attach to it: give it something to do, as in `coracle debug web --image busybox --target app -c tools -- sleep 1d`, and run a shell in
+/// it with `coracle exec -it web -c tools -- sh`.
+#[derive(Debug, Clone, Args)]
+pub struct Debug {
+    /// The pod
+    pub pod: String,
+    #[command(flatten)]
+    pub namespace: Namespace,
+    /// Image of the container
+    #[arg(long, value_name = "IMAGE")]
+    pub image: String,
+    /// Container of the pod whose processes it is to see
+    #[arg(long, value_name = "CONTAINER")]
+    pub target: Option<String>,
+    /// Name of the container; made up if it is left out
+    #[arg(short, long, value_name = "NAME")]
+    pub container: Option<String>,
+    /// Variable of its environment, as NAME=VALUE; may be given several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// `Always`, `IfNotPresent` or `Never`; by the image's tag if it is left out
+    #[arg(long, value_name = "POLICY")]
+    pub image_pull_policy: Option<String>,
+    /// Not on this node: run `coracle exec -i` in it
+    #[arg(short = 'i', long)]
+    pub stdin: bool,
+    /// Not on this node: run `coracle exec -it` in it
+    #[arg(short, long)]
+    pub tty: bool,
+    /// The command and its arguments; the image's own if it is left out
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
 #[derive(Debug, Clone, Args)]
 pub struct Top {
     /// `pods`
@@ -272,6 +309,8 @@ mod tests {
             "logs hello --all-containers --tail -1 --since-time=2026-11-21T10:00:00Z",
             "exec -it hello -c main -- sh -c true",
             "exec hello -- ls -l",
+            "debug hello --image busybox",
+            "debug hello --image=busybox --target app -c tools --env A=b --env C=d -it -- sh -c true",
             "top pods --containers",
             "top",
             "images",
@@ -288,6 +327,7 @@ mod tests {
         for line in [
             "get nodes",
             "exec hello ls",
+            "debug hello",
             "logs",
             "logs p c -c d",
             "logs p --since soon",

@@ -9,6 +9,7 @@
 mod age;
 mod agent;
 mod command;
+mod debug;
 mod describe;
 mod down;
 mod error;
@@ -57,6 +58,7 @@ async fn carry_out(
         Command::Describe(wanted) => describe::run(&agent, wanted).await?,
         Command::Logs(wanted) => logs::logs(&agent, wanted).await?,
         Command::Exec(wanted) => return exec::exec(&agent, wanted).await,
+        Command::Debug(wanted) => debug::debug(&agent, wanted).await?,
         Command::Top(wanted) => top::top(&agent, wanted).await?,
         Command::Images(wanted) => images::list(&agent, wanted).await?,
         Command::Pull(wanted) => images::pull(&agent, &wanted.image).await?,

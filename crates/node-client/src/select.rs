@@ -73,8 +73,12 @@ pub(crate) fn containers(pod: &Pod) -> Vec<(String, &'static str)> {
     let init = spec
         .and_then(|s| s.init_containers.as_deref())
         .unwrap_or_default();
+    let ephemeral = spec
+        .and_then(|s| s.ephemeral_containers.as_deref())
+        .unwrap_or_default();
     main.iter()
         .map(|c| (c.name.clone(), ""))
+        .chain(ephemeral.iter().map(|c| (c.name.clone(), " (ephem)")))
         .chain(init.iter().map(|c| (c.name.clone(), " (init)")))
         .collect()
 }

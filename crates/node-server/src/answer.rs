@@ -25,6 +25,7 @@ impl IntoResponse for NodeError {
         let status = match &self {
             NodeError::NotFound(_) => StatusCode::NOT_FOUND,
             NodeError::BadRequest(_) => StatusCode::BAD_REQUEST,
+            NodeError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             NodeError::Conflict(_) => StatusCode::CONFLICT,
             NodeError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             NodeError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,

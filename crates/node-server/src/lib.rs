@@ -9,6 +9,7 @@
 //! Nothing here grows with what a client does: connections, header time, body size and buffers are bounded.
 
 mod answer;
+mod debug;
 mod exec;
 pub mod frames;
 mod guard;

@@ -30,6 +30,12 @@ pub trait Node: Send + Sync + 'static {
         &self,
         request: ExecRequest,
     ) -> impl Future<Output = Result<ExecSession, NodeError>> + Send;
+    /// Puts one more container, a `v1` EphemeralContainer, into a pod, where it is started once. Answers when the pod has it.
+    fn add_ephemeral_container(
+        &self,
+        pod: PodUid,
+        container: serde_json::Value,
+    ) -> impl Future<Output = Result<(), NodeError>> + Send;
     fn images(&self) -> impl Future<Output = Result<Vec<ImageRow>, NodeError>> + Send;
     /// Pulls an image whatever is there, telling how it goes. Ends when the image is complete; dropped, it may break off.
     fn pull_image(
@@ -62,6 +68,9 @@ pub enum NodeError {
     NotFound(String),
     #[error("{0}")]
     BadRequest(String),
+    /// An object breaks the rules of the API.
+    #[error("{0}")]
+    Invalid(String),
     /// It cannot be done in the present state: an image in use, a container that is not running.
     #[error("{0}")]
     Conflict(String),

@@ -6,7 +6,7 @@ use crate::node::Node;
 use crate::state::App;
 use crate::view::{event_of, pod_of, timestamp};
 use crate::wire::{Explanation, PREFIX, Step, Version};
-use crate::{exec, images, logs, metrics, resource, summary};
+use crate::{debug, exec, images, logs, metrics, resource, summary};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Path, Query, Request, State};
 use axum::middleware::{self, Next};
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc;
 
-/// No route takes a body that means anything.
+/// The longest body that means anything is one container.
 const LONGEST_BODY: usize = 64 << 10;
 
 /// The kubelet's API, to be read by whoever is on this machine.
@@ -46,6 +46,10 @@ pub(crate) fn private<N: Node>(app: App<N>) -> Router {
         .route("/explain/{namespace}/{pod}", get(explain::<N>))
         .route("/stats", get(summary::stats::<N>))
         .route("/exec/{namespace}/{pod}/{container}", post(exec::exec::<N>))
+        .route(
+            "/ephemeralcontainers/{namespace}/{pod}",
+            post(debug::add::<N>),
+        )
         .route(
             "/images",
             get(images::list::<N>).merge(delete(images::remove::<N>)),

@@ -50,6 +50,7 @@ pub fn check(
     found.init_containers_come_first();
     found.post_starts_are_waited_for();
     found.all_end_before_all_begin();
+    found.ephemeral_containers_start_once();
     found.hooks_have_their_time();
     found.sidecars_stop_last();
     found.nothing_is_undone_under_a_process();

@@ -167,6 +167,9 @@ impl WaitReason {
 /// The image for the next attempt. Looked for before every attempt, so that `Always` means always and a deleted image comes back.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ImageProgress {
+    /// Fingerprint of what all this is about: the container's image, as the pod names it.
+    #[serde(default)]
+    pub definition: Option<u64>,
     /// It is here, for the attempt that starts next.
     pub ready: Option<ImageFact>,
     /// Number of the try in flight, or of the next one.
@@ -199,7 +202,10 @@ pub struct ContainerRecord {
     pub endings: Vec<Ending>,
     /// In this sandbox, an init container has succeeded, or a sidecar has started: what follows it may start.
     pub succeeded: bool,
-    /// The attempt that a probe ended so that it is started again, however it then ends.
+    /// Fingerprint of what its newest attempt was made from; `None`: nobody knows.
+    #[serde(default)]
+    pub definition: Option<u64>,
+    /// The attempt that a probe or a change of the spec ended so that it is started again, however it then ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again: Option<Attempt>,
     pub crash: CrashBackOff,
@@ -220,6 +226,7 @@ impl ContainerRecord {
             made: None,
             endings: Vec::new(),
             succeeded: false,
+            definition: None,
             again: None,
             crash: CrashBackOff::default(),
             back_off_served: false,
@@ -228,7 +235,7 @@ impl ContainerRecord {
             waiting: None,
         }
     }
-    /// Its last attempt was ended by a probe, so that it is started again.
+    /// Its last attempt was ended so that it is started again.
     pub(crate) fn was_ended_to_restart(&self) -> bool {
         let ended = self.last_ending().map(|ending| ending.attempt);
         ended.is_some() && ended == self.again

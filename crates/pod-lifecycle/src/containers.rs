@@ -57,19 +57,24 @@ impl Scene<'_> {
         if self.fail_past_deadline() {
             return;
         }
+        self.stop_changed();
         self.stop_containers();
         if self.is_restarting_all() {
-            return;
+            return self.start_ephemeral();
         }
         if self.has_ended() {
             self.record.stage = self.terminating_by_itself();
             return;
         }
+        self.start_ephemeral();
         let all = self.in_order();
         for (_, name) in &all {
             self.run_post_start(name);
         }
         for (role, name) in all {
+            if role == ContainerRole::Ephemeral {
+                continue;
+            }
             self.start(&name);
             if role == ContainerRole::Sidecar {
                 self.note_start_of_sidecar(&name);
@@ -78,6 +83,13 @@ impl Scene<'_> {
             if role != ContainerRole::Main && !may_follow {
                 return;
             }
+        }
+    }
+
+    /// As a kubelet's `computePodActions`: whatever the others do, also while init containers run.
+    fn start_ephemeral(&mut self) {
+        for name in self.names(ContainerRole::Ephemeral) {
+            self.start(&name);
         }
     }
 
@@ -165,9 +177,11 @@ impl Scene<'_> {
         }
         self.serve_back_off(name);
         let uid = self.record.uid.clone();
+        let definition = self.definition(name);
         let Some(container) = self.record.container_mut(name) else {
             return;
         };
+        container.definition = definition;
         let Some(image_id) = container.image.ready.as_ref().map(|image| image.id.clone()) else {
             return;
         };
@@ -364,7 +378,7 @@ impl Scene<'_> {
         container.succeeded = match role {
             Some(ContainerRole::Init) => ending.code == 0,
             Some(ContainerRole::Sidecar) => container.succeeded,
-            Some(ContainerRole::Main) | None => false,
+            Some(ContainerRole::Main | ContainerRole::Ephemeral) | None => false,
         };
         container.state = ContainerState::Down;
         let attempt = ending.attempt;

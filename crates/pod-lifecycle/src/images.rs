@@ -16,13 +16,26 @@ const LONGEST_LOOK: Duration = Duration::from_secs(60);
 /// How long the error itself is shown before the status says that it is being backed off from.
 const ERROR_SHOWN: Duration = Duration::from_secs(1);
 
+/// Whether the container waits for its image.
+pub(crate) fn is_about_image(waiting: &Waiting) -> bool {
+    matches!(
+        waiting.reason,
+        WaitReason::ImagePullBackOff
+            | WaitReason::ErrImagePull
+            | WaitReason::ErrImageNeverPull
+            | WaitReason::InvalidImageName
+            | WaitReason::ImageInspectError
+            | WaitReason::RegistryUnavailable
+    )
+}
+
 impl Scene<'_> {
     /// The image of what starts first is looked for while the sandbox is made.
     pub(crate) fn ensure_first_images(&mut self) {
         let Some(pod) = self.pod else { return };
         let inits = pod
             .containers()
-            .filter(|(role, _, _)| *role != ContainerRole::Main);
+            .filter(|(role, _, _)| matches!(role, ContainerRole::Init | ContainerRole::Sidecar));
         let next_init = inits
             .map(|(_, name, _)| name)
             .find(|name| self.record.container(name).is_some_and(|c| !c.succeeded));
@@ -44,6 +57,7 @@ impl Scene<'_> {
     /// Whether the image for the next attempt is here; if not, sees to it.
     pub(crate) fn image_is_ready(&mut self, name: &ContainerName) -> bool {
         let uid = self.record.uid.clone();
+        self.forget_other_image(name);
         let Some(image) = self.record.container(name).map(|c| &c.image) else {
             return false;
         };

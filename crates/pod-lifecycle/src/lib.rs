@@ -46,6 +46,7 @@
 //! | `containers` | init order, crash back-off |
 //! | `order` | whose `postStart` a start waits for |
 //! | `policy` | whether a container that ended is started again |
+//! | `definition` | what a changed spec means for containers that run |
 //! | `restart_all` | when all containers begin again, and how |
 //! | `hooks` | `postStart`, `preStop` |
 //! | `probes` | what is probed, and what it means |
@@ -64,6 +65,7 @@ mod back_off;
 mod check;
 mod container;
 mod containers;
+mod definition;
 mod dispatch;
 mod ending;
 mod facts;

@@ -3,13 +3,18 @@
 
 use crate::step::Scene;
 use crate::{ContainerState, PodRecord};
-use pod_model::{Action, AdmittedPod, ContainerName};
+use pod_model::{Action, AdmittedPod, ContainerName, ContainerRole};
 
 impl Scene<'_> {
     /// Whether the `postStart` of another container has to be over before this one is started: of any that is being started, and of
     /// one before it for which an image is being looked for. One that backs off is not waited for, as a kubelet passes over it.
     pub(crate) fn waits_for_post_start(&self, name: &ContainerName) -> bool {
         let Some(pod) = self.pod else { return false };
+        let role = pod.container(name).map(|(role, _)| role);
+        // whoever looks into a pod may want to see why its hook hangs
+        if role == Some(ContainerRole::Ephemeral) {
+            return false;
+        }
         let mut is_before = true;
         pod.containers().any(|(_, other, _)| {
             if other == name {

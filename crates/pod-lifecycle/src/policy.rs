@@ -13,6 +13,7 @@ pub(crate) fn restarts(
 ) -> bool {
     match role {
         ContainerRole::Sidecar => true,
+        ContainerRole::Ephemeral => false,
         // it has done what it was for
         ContainerRole::Init if code == 0 => false,
         ContainerRole::Init | ContainerRole::Main => {

@@ -12,7 +12,7 @@
 use crate::step::Scene;
 use crate::{ContainerState, PodRecord, Retry, StopStep, policy};
 use k8s_openapi::api::core::v1::Container;
-use pod_model::{Action, AdmittedPod};
+use pod_model::{Action, AdmittedPod, ContainerName, ContainerRole};
 
 /// The action of a rule.
 const RESTART_ALL: &str = "RestartAllContainers";
@@ -30,12 +30,25 @@ pub(crate) fn is_possible(pod: &AdmittedPod) -> bool {
     rules.any(|rule| rule.action == RESTART_ALL)
 }
 
+/// An ephemeral container was not there at the beginning, and stays as it is.
+fn takes_part(pod: &AdmittedPod, name: &ContainerName) -> bool {
+    let role = pod.container(name).map(|(role, _)| role);
+    role != Some(ContainerRole::Ephemeral)
+}
+
 /// Something of the containers is there, or is being made.
-fn is_something_left(record: &PodRecord) -> bool {
-    let is_at_it = |action: &Action| matches!(action, Action::Start { .. } | Action::Remove { .. });
-    record.may_have_processes()
-        || !record.remains.is_empty()
-        || record.in_flight.iter().any(is_at_it)
+fn is_something_left(record: &PodRecord, pod: &AdmittedPod) -> bool {
+    let live = record
+        .containers
+        .iter()
+        .filter(|c| c.state.live_attempt().is_some());
+    let remains = record.remains.iter().map(|r| &r.container);
+    let at_it = record.in_flight.iter().filter_map(|action| match action {
+        Action::Start { container, .. } | Action::Remove { container } => Some(&container.name),
+        _ => None,
+    });
+    let mut left = live.map(|c| &c.name).chain(remains).chain(at_it);
+    left.any(|name| takes_part(pod, name))
 }
 
 impl Scene<'_> {
@@ -46,8 +59,8 @@ impl Scene<'_> {
         if !self.record.restarting_all {
             return false;
         }
-        if is_something_left(&self.record) {
-            self.kill_all();
+        if is_something_left(&self.record, pod) {
+            self.kill_all(pod);
             return true;
         }
         self.begin_all_again();
@@ -69,10 +82,11 @@ impl Scene<'_> {
     }
 
     /// No order, no hooks, no grace.
-    fn kill_all(&mut self) {
+    fn kill_all(&mut self, pod: &AdmittedPod) {
         let now = self.now.mono;
         let all = self.record.containers.iter();
-        let names: Vec<_> = all.map(|container| container.name.clone()).collect();
+        let names = all.map(|container| container.name.clone());
+        let names: Vec<_> = names.filter(|name| takes_part(pod, name)).collect();
         for name in names {
             match self.record.container_mut(&name).map(|c| &mut c.state) {
                 Some(ContainerState::Up(_)) => {
@@ -95,7 +109,9 @@ impl Scene<'_> {
     /// As if none had ever run, but for what is counted.
     pub(crate) fn begin_all_again(&mut self) {
         self.record.restarting_all = false;
-        for container in &mut self.record.containers {
+        let Some(pod) = self.pod else { return };
+        let all = self.record.containers.iter_mut();
+        for container in all.filter(|c| takes_part(pod, &c.name)) {
             container.succeeded = false;
             container.again = None;
             container.refused = Retry::default();

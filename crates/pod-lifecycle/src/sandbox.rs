@@ -39,6 +39,8 @@ impl Scene<'_> {
         if self.fail_past_deadline() {
             return;
         }
+        // of a pod whose record was lost containers run already, and a probe may end one
+        self.stop_containers();
         for part in SandboxPart::ALL {
             let retry = match self.record.sandbox.part(part) {
                 PartState::Ready => continue,

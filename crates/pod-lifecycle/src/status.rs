@@ -3,7 +3,9 @@
 use crate::ending::{LOST, cut};
 use crate::restart_all;
 use crate::termination::{DEADLINE_EXCEEDED, EVICTED, PREEMPTING};
-use crate::view::{INITS, MAINS, State, View, closed_gates, incomplete_inits, unready, views};
+use crate::view::{
+    EPHEMERAL, INITS, MAINS, State, View, closed_gates, incomplete_inits, unready, views,
+};
 use crate::{
     Admission, Condition, ContainerRecord, EndReason, Ending, Phase, PodRecord, Settings,
     WaitReason,
@@ -61,6 +63,7 @@ pub fn status(record: &PodRecord, pod: &AdmittedPod, settings: &Settings) -> Pod
         observed_generation: generation,
         init_container_statuses: list(container_statuses(record, pod, INITS).into_iter()),
         container_statuses: list(container_statuses(record, pod, MAINS).into_iter()),
+        ephemeral_container_statuses: list(container_statuses(record, pod, EPHEMERAL).into_iter()),
         ..PodStatus::default()
     }
 }
@@ -210,7 +213,7 @@ fn container_statuses(
             Some(container_status(record, container, spec, view, initial))
         })
         .collect();
-    if roles == MAINS {
+    if roles != INITS {
         // a kubelet sorts them by name; init containers keep their order
         statuses.sort_by(|a, b| a.name.cmp(&b.name));
     }
@@ -238,7 +241,8 @@ fn container_status(
         container_id: made.map(|made| id(made.attempt)),
         restart_count: made.map_or(0, |made| i32::try_from(made.attempt.0).unwrap_or(i32::MAX)),
         ready: view.is_ready(spec),
-        started: Some(view.has_started(spec)),
+        // nobody asks whether an ephemeral container has started
+        started: (view.role != ContainerRole::Ephemeral).then(|| view.has_started(spec)),
         state: Some(state(view.state, initial, &id, longest)),
         last_state: Some(
             view.last

@@ -83,7 +83,7 @@ impl Scene<'_> {
         }
     }
 
-    /// Whether nothing lives that was started after this container. Init containers are nobody's to wait for; who is no sidecar, or is
+    /// Whether nothing lives that was started after this container. Init and ephemeral containers are nobody's to wait for; who is no sidecar, or is
     /// ended while its pod goes on, waits for nobody.
     fn has_turn(&self, name: &ContainerName) -> bool {
         let all: Vec<_> = self.pod.iter().flat_map(|pod| pod.containers()).collect();
@@ -97,7 +97,7 @@ impl Scene<'_> {
             .skip_while(|(_, other, _)| *other != name)
             .skip(1);
         !after.any(|(role, other, _)| {
-            *role != ContainerRole::Init
+            !matches!(role, ContainerRole::Init | ContainerRole::Ephemeral)
                 && self
                     .record
                     .container(other)

@@ -12,6 +12,8 @@ use pod_model::{AdmittedPod, ContainerRole};
 /// What stands under `initContainerStatuses`, and what under `containerStatuses`.
 pub(crate) const INITS: &[ContainerRole] = &[ContainerRole::Init, ContainerRole::Sidecar];
 pub(crate) const MAINS: &[ContainerRole] = &[ContainerRole::Main];
+/// What stands under `ephemeralContainerStatuses`.
+pub(crate) const EPHEMERAL: &[ContainerRole] = &[ContainerRole::Ephemeral];
 
 /// `state` of a container status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +49,7 @@ impl View<'_> {
     pub(crate) fn is_ready(&self, spec: &Container) -> bool {
         match (self.role, self.state) {
             (ContainerRole::Init, State::Ended(ending)) => ending.code == 0,
-            (ContainerRole::Init, _) => false,
+            (ContainerRole::Init | ContainerRole::Ephemeral, _) => false,
             (_, State::Running(live)) => {
                 is_started(live, spec) && (live.ready || spec.readiness_probe.is_none())
             }
@@ -73,7 +75,7 @@ pub(crate) fn views<'a>(
         .filter_map(|(role, name, _)| Some((role, record.container(name)?)))
         .map(|(role, container)| (container, view(record, pod, role, container)))
         .collect();
-    if record.stage.rank() >= Stage::CleaningUp.rank() {
+    if record.stage.rank() >= Stage::CleaningUp.rank() && roles != EPHEMERAL {
         mark_lost(record, pod, roles, &mut views);
     }
     views
@@ -305,7 +307,9 @@ pub(crate) fn incomplete_inits<'a>(record: &'a PodRecord, pod: &AdmittedPod) -> 
             let spec = pod.container(&container.name).map(|(_, spec)| spec);
             spec.is_none_or(|spec| match view.role {
                 ContainerRole::Sidecar => !view.has_started(spec),
-                ContainerRole::Init | ContainerRole::Main => !view.is_ready(spec),
+                ContainerRole::Init | ContainerRole::Main | ContainerRole::Ephemeral => {
+                    !view.is_ready(spec)
+                }
             })
         })
         .map(|(c, _)| c.name.as_str())

@@ -1,7 +1,7 @@
 //! The pod that somebody wants, once it was defaulted and validated.
 
 use crate::{ContainerName, IdError, PodName, PodUid};
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,10 +53,13 @@ pub enum ContainerRole {
     /// An init container with `restartPolicy: Always`: what follows it starts once it has started, and it runs beside that.
     Sidecar,
     Main,
+    /// Put into the pod by a person while it runs, to look at it: started once, never again, and of no account for the pod.
+    Ephemeral,
 }
 
 /// A `v1` Pod whose existence is the proof that it can be run: every default is filled in, every field is one that this agent
-/// honours, names and quantities parse. Cheap to clone, never changed; a changed manifest is another `AdmittedPod` with another uid.
+/// honours, names and quantities parse. Cheap to clone, never changed. A changed manifest is another `AdmittedPod` with another uid; one
+/// that an API server or a person changed (an image, an ephemeral container more) is another with the same uid.
 ///
 /// Made by `manifest_source::admit` (a static manifest) and in tests; the accessors below may rely on what it checked.
 #[derive(Clone)]
@@ -70,6 +73,8 @@ struct Inner {
     pod: Pod,
     /// Containers in their order of start, with their checked names.
     containers: Vec<(ContainerRole, ContainerName, usize)>,
+    /// The ephemeral containers of the spec, as containers like any other.
+    ephemeral: Vec<Container>,
     qos: QosClass,
 }
 
@@ -106,12 +111,19 @@ impl AdmittedPod {
                 containers.push((role, ContainerName::new(&container.name)?, index));
             }
         }
+        let given = spec.ephemeral_containers.iter().flatten();
+        let ephemeral: Vec<Container> = given.map(as_container).collect();
+        for (index, container) in ephemeral.iter().enumerate() {
+            let name = ContainerName::new(&container.name)?;
+            containers.push((ContainerRole::Ephemeral, name, index));
+        }
         Ok(Self {
             inner: Arc::new(Inner {
                 uid,
                 name,
                 pod,
                 containers,
+                ephemeral,
                 qos,
             }),
         })
@@ -134,7 +146,7 @@ impl AdmittedPod {
         static EMPTY: std::sync::LazyLock<PodSpec> = std::sync::LazyLock::new(PodSpec::default);
         self.inner.pod.spec.as_ref().unwrap_or(&EMPTY)
     }
-    /// Init containers and sidecars in order, then the main ones.
+    /// Init containers and sidecars in order, then the main ones, then the ephemeral ones.
     pub fn containers(&self) -> impl Iterator<Item = (ContainerRole, &ContainerName, &Container)> {
         self.inner
             .containers
@@ -153,7 +165,14 @@ impl AdmittedPod {
                 &spec.init_containers.as_deref().unwrap_or_default()[index]
             }
             ContainerRole::Main => &spec.containers[index],
+            ContainerRole::Ephemeral => &self.inner.ephemeral[index],
         }
+    }
+    /// `targetContainerName`: whose processes an ephemeral container is to see.
+    pub fn target_of(&self, name: &ContainerName) -> Option<ContainerName> {
+        let mut ephemeral = self.spec().ephemeral_containers.iter().flatten();
+        let container = ephemeral.find(|c| c.name == name.as_str())?;
+        ContainerName::new(container.target_container_name.as_deref()?).ok()
     }
     pub fn restart_policy(&self) -> RestartPolicy {
         match self.spec().restart_policy.as_deref() {
@@ -195,6 +214,30 @@ impl PartialEq for AdmittedPod {
 impl fmt::Debug for AdmittedPod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "AdmittedPod({} {})", self.inner.name, self.inner.uid)
+    }
+}
+
+/// What an ephemeral container may say is a part of what a container may say.
+pub fn as_container(given: &EphemeralContainer) -> Container {
+    let given = given.clone();
+    Container {
+        name: given.name,
+        image: given.image,
+        command: given.command,
+        args: given.args,
+        working_dir: given.working_dir,
+        env: given.env,
+        env_from: given.env_from,
+        volume_mounts: given.volume_mounts,
+        volume_devices: given.volume_devices,
+        image_pull_policy: given.image_pull_policy,
+        security_context: given.security_context,
+        stdin: given.stdin,
+        stdin_once: given.stdin_once,
+        tty: given.tty,
+        termination_message_path: given.termination_message_path,
+        termination_message_policy: given.termination_message_policy,
+        ..Container::default()
     }
 }
 

@@ -94,12 +94,14 @@ fn pod_memory_limit(pod: &AdmittedPod) -> Option<u64> {
     }
     // what goes on beside what follows it, and the most that there is at once while the pod starts
     let (mut sum, mut most) = (0u64, 0);
-    for (role, _, container) in pod.containers() {
+    let all = pod.containers();
+    // an ephemeral container has no limit, and is no part of what the pod asks for
+    for (role, _, container) in all.filter(|(role, _, _)| *role != ContainerRole::Ephemeral) {
         let together = sum.saturating_add(of(container)?);
         most = together.max(most);
         match role {
             ContainerRole::Main | ContainerRole::Sidecar => sum = together,
-            ContainerRole::Init => {}
+            ContainerRole::Init | ContainerRole::Ephemeral => {}
         }
     }
     Some(most)

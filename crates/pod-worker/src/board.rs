@@ -4,7 +4,9 @@
 //! level-triggered: a new number means "look again".
 
 use k8s_openapi::api::core::v1::PodStatus;
-use pod_model::{AdmittedPod, ContainerName, EventType, MonoTime, Now, PodName, PodUid, Reason};
+use pod_model::{
+    AdmittedPod, ContainerName, ContainerRole, EventType, MonoTime, Now, PodName, PodUid, Reason,
+};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,7 +34,8 @@ pub struct EventView {
     pub pod: PodName,
     pub uid: PodUid,
     pub container: Option<ContainerName>,
-    pub is_init: bool,
+    /// What the container is; `None`: the event is about the pod.
+    pub role: Option<ContainerRole>,
     pub kind: EventType,
     pub reason: String,
     pub message: String,
@@ -114,6 +117,13 @@ impl Board {
         });
         self.changed();
     }
+    /// The pod's spec is another one now.
+    pub(crate) fn set_pod(&self, pod: AdmittedPod) {
+        if let Some(view) = self.lock().pods.get_mut(pod.uid()) {
+            view.pod = pod;
+        }
+        self.changed();
+    }
     pub(crate) fn set_status(&self, uid: &PodUid, status: PodStatus) {
         if let Some(view) = self.lock().pods.get_mut(uid) {
             view.status = Arc::new(status);
@@ -144,7 +154,7 @@ impl Board {
         &self,
         uid: &PodUid,
         pod: &PodName,
-        is_init: bool,
+        role: Option<ContainerRole>,
         reason: &Reason,
         now: Now,
     ) {
@@ -170,7 +180,7 @@ impl Board {
                     pod: pod.clone(),
                     uid: uid.clone(),
                     container: reason.container.clone(),
-                    is_init,
+                    role,
                     kind: reason.kind,
                     reason: reason.reason.to_owned(),
                     message: reason.message.clone(),

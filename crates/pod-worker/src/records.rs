@@ -11,7 +11,7 @@
 //! ```
 //!
 //! A pod that only root knows is one of an earlier boot, unless it is marked gone. One whose record is in run and whose text is not
-//! was taken over after a boot: its text never changes, so root's is as good.
+//! was taken over after a boot: its text has not changed since, so root's is as good.
 //!
 //! A file that cannot be read is moved aside and said once; the pod's other files and all other pods are untouched. A pod whose
 //! record is lost keeps its containers: what the kernel shows is believed, the counts begin anew.

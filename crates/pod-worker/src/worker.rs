@@ -27,6 +27,8 @@ const RESYNC: Duration = Duration::from_secs(60);
 pub enum Command {
     /// The pod is wanted; `seen` is when its source was read.
     Desired { pod: AdmittedPod, seen: Now },
+    /// Its spec is another one now, with the same uid. Ignored of a pod that is not known, or is on its way out.
+    Changed(AdmittedPod),
     /// It is not wanted any more. `grace` shortens what its spec says.
     Deleted {
         uid: PodUid,
@@ -173,6 +175,12 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
         let now = self.clock.now();
         match command {
             Command::Desired { pod, seen } => self.take_desired(pod, seen, now),
+            Command::Changed(pod) => {
+                let record = self.core.record(pod.uid());
+                if record.is_some_and(|record| !record.deleted) {
+                    self.take_desired(pod, now, now);
+                }
+            }
             Command::Deleted { uid, grace } => self.take_deleted(uid, grace, now),
             Command::Input(input) => match *input {
                 Input::Exit(seen) => self.take_exit(seen, now),
@@ -189,11 +197,24 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
             self.board.add_pod(pod.clone(), seen);
             self.board.note(uid, entry(seen, None, None, "seen", ""));
             self.books.seen(uid, seen.mono);
-            if let Err(error) = self.records.save_pod(&pod) {
-                tracing::error!(pod.uid = %uid, error = &error as &dyn std::error::Error, "a restart of the agent would forget the pod");
-            }
+            self.save_pod(&pod);
+            self.core.handle(Input::Desired(pod), now);
+            return;
         }
-        self.core.handle(Input::Desired(pod), now);
+        self.core.handle(Input::Desired(pod.clone()), now);
+        // one that is on its way out is taken on again later
+        let is_taken = self.core.pod(pod.uid()) == Some(&pod);
+        if is_taken && self.board.pod(pod.uid()).is_none_or(|view| view.pod != pod) {
+            tracing::info!(pod.uid = %pod.uid(), pod = %pod.name(), "pod changed");
+            self.save_pod(&pod);
+            self.board.set_pod(pod);
+        }
+    }
+
+    fn save_pod(&mut self, pod: &AdmittedPod) {
+        if let Err(error) = self.records.save_pod(pod) {
+            tracing::error!(pod.uid = %pod.uid(), error = &error as &dyn std::error::Error, "a restart of the agent would forget the pod");
+        }
     }
 
     fn take_deleted(&mut self, uid: PodUid, grace: Option<Duration>, now: Now) {
@@ -382,13 +403,7 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
             self.board
                 .note(uid, entry(now, None, name, reason.reason, &reason.message));
         }
-        self.board.note_event(
-            uid,
-            pod.name(),
-            matches!(role, Some(ContainerRole::Init | ContainerRole::Sidecar)),
-            reason,
-            now,
-        );
+        self.board.note_event(uid, pod.name(), role, reason, now);
     }
 
     fn persist(&mut self, uid: &PodUid) {

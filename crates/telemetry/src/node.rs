@@ -41,6 +41,7 @@ const IMAGE_PULL: &[f64] = &[
 pub enum ContainerKind {
     Container,
     InitContainer,
+    EphemeralContainer,
 }
 
 impl ContainerKind {
@@ -48,6 +49,7 @@ impl ContainerKind {
         match self {
             ContainerKind::Container => "container",
             ContainerKind::InitContainer => "init_container",
+            ContainerKind::EphemeralContainer => "ephemeral_container",
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Pods in one line: `pod("web").init("setup").container("app").never().build()`.
 
 use k8s_openapi::api::core::v1::{
-    Container, ContainerRestartRule, ContainerRestartRuleOnExitCodes, ExecAction, LifecycleHandler,
-    Pod, PodCondition, PodReadinessGate, PodSpec, PodStatus, Probe, ResourceRequirements,
-    TCPSocketAction, Volume, VolumeMount,
+    Container, ContainerRestartRule, ContainerRestartRuleOnExitCodes, EphemeralContainer,
+    ExecAction, LifecycleHandler, Pod, PodCondition, PodReadinessGate, PodSpec, PodStatus, Probe,
+    ResourceRequirements, TCPSocketAction, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -70,6 +70,22 @@ impl PodBuilder {
     pub fn sidecar(self, name: &str) -> Self {
         self.init(name)
             .configure(|c| c.restart_policy = Some("Always".to_owned()))
+    }
+    /// An ephemeral container, which sees the processes of `target` if there is one.
+    #[must_use]
+    pub fn ephemeral(mut self, name: &str, target: Option<&str>) -> Self {
+        let container = EphemeralContainer {
+            name: name.to_owned(),
+            image: Some(format!("registry.test/{name}:1")),
+            image_pull_policy: Some("IfNotPresent".to_owned()),
+            target_container_name: target.map(str::to_owned),
+            ..EphemeralContainer::default()
+        };
+        let spec = self.spec_mut();
+        spec.ephemeral_containers
+            .get_or_insert_default()
+            .push(container);
+        self
     }
     /// A restart policy of its own, and exit codes with which it is started again whatever that says.
     #[must_use]

@@ -11,12 +11,16 @@ pub fn summary(status: &PodStatus) -> String {
         .iter()
         .flatten()
         .map(|c| (true, c));
+    let ephemeral = status.ephemeral_container_statuses.iter().flatten();
+    // nobody asks whether they are ready
+    let ephemeral = ephemeral.map(|c| (true, c));
     for (is_init, container) in inits.chain(
         status
             .container_statuses
             .iter()
             .flatten()
-            .map(|c| (false, c)),
+            .map(|c| (false, c))
+            .chain(ephemeral),
     ) {
         line.push(' ');
         line.push_str(&one(container, is_init));

@@ -32,14 +32,19 @@ impl PodView {
     pub fn is_ready(&self) -> bool {
         self.phase() == "Running" && self.condition("Ready") == Some("True")
     }
-    /// A container or init container by name. Panics if the status has none: use it once the pod was seen to have one.
+    /// A container of any kind by name. Panics if the status has none: use it once the pod was seen to have one.
     #[track_caller]
     pub fn container(&self, name: &str) -> ContainerView<'_> {
         self.try_container(name)
             .unwrap_or_else(|| panic!("no status of container {name}: {:#}", self.value["status"]))
     }
     pub fn try_container(&self, name: &str) -> Option<ContainerView<'_>> {
-        ["containerStatuses", "initContainerStatuses"]
+        let lists = [
+            "containerStatuses",
+            "initContainerStatuses",
+            "ephemeralContainerStatuses",
+        ];
+        lists
             .into_iter()
             .filter_map(|list| self.value["status"][list].as_array())
             .flatten()

@@ -12,7 +12,8 @@ pub(super) struct Accountant(pub(super) Arc<NodeMetrics>);
 fn kind(role: Option<ContainerRole>) -> ContainerKind {
     match role {
         Some(ContainerRole::Init | ContainerRole::Sidecar) => ContainerKind::InitContainer,
-        _ => ContainerKind::Container,
+        Some(ContainerRole::Ephemeral) => ContainerKind::EphemeralContainer,
+        Some(ContainerRole::Main) | None => ContainerKind::Container,
     }
 }
 

@@ -12,7 +12,9 @@ use launch_plan::{
     MountKind, NamespaceKind, PlanInput, Planned, PodFile, Propagation, SandboxFacts, VolumeFacts,
     plan,
 };
-use pod_model::{AdmittedPod, ContainerKey, Failure, FailureReason, Fault, Outcome, Signal};
+use pod_model::{
+    AdmittedPod, ContainerKey, ContainerName, Failure, FailureReason, Fault, Outcome, Signal,
+};
 use pod_network::{SandboxNamespaces, open_namespaces};
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::OwnedFd;
@@ -266,12 +268,39 @@ pub(crate) fn open_one(
             let fd = fd.ok_or_else(|| failed("a namespace", &"the sandbox has none"))?;
             fd.try_clone().map_err(|e| failed("a namespace", &e))
         }
+        FdSource::FirstProcess(name) => first_process(parts, pod, name),
         FdSource::Seccomp {
             source,
             capabilities,
         } => parts.programs.open(source, *capabilities),
         FdSource::Bind(source) => open_bind(parts, pod, container, source),
     }
+}
+
+/// A kubelet's words and reason for a target that does not run: it is tried again, as with any other configuration that cannot be had.
+fn first_process(
+    parts: &Parts,
+    pod: &AdmittedPod,
+    name: &ContainerName,
+) -> Result<OwnedFd, Failure> {
+    let missing = || Failure {
+        reason: FailureReason::CreateContainerConfigError,
+        message: format!("unable to find target container {name}"),
+        fault: Fault::Workload,
+        retry: true,
+        retry_after: None,
+    };
+    let attempt = parts.host.running_attempt(pod.uid(), name);
+    let key = ContainerKey::new(
+        pod.uid().clone(),
+        name.clone(),
+        attempt.ok_or_else(missing)?,
+    );
+    let pidfd = parts.host.first_process(&key).ok_or_else(missing)?;
+    pidfd.try_clone().map_err(|e| {
+        let message = format!("failed to open the processes of container {name}: {e}");
+        node_failure(FailureReason::CreateContainerError, message)
+    })
 }
 
 fn open_bind(

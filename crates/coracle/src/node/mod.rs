@@ -7,6 +7,7 @@ mod accountant;
 mod boot;
 mod command;
 mod containers;
+mod debug;
 mod down;
 mod eviction;
 mod executor;

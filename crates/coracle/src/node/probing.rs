@@ -3,7 +3,7 @@
 use super::command;
 use super::parts::Parts;
 use pod_lifecycle::Input;
-use pod_model::{AdmittedPod, ContainerKey, ContainerRole, PodUid, ProbeKind, ProbeTarget, Reason};
+use pod_model::{AdmittedPod, ContainerKey, PodUid, ProbeKind, ProbeTarget, Reason};
 use pod_probes::{Exec, Listen, Named, Prober, Ran, Said, TryResult};
 use pod_worker::Inputs;
 use std::sync::Arc;
@@ -95,12 +95,11 @@ impl Ear {
             return;
         };
         let role = view.pod.container(&key.name).map(|(role, _)| role);
-        let is_init = role.is_some_and(|role| role != ContainerRole::Main);
         let reason = Reason::warning(reason, message).of(&key.name);
         let now = (self.parts.now)();
         self.parts
             .board
-            .note_event(&key.pod, named.pod, is_init, &reason, now);
+            .note_event(&key.pod, named.pod, role, &reason, now);
     }
 }
 

@@ -174,7 +174,7 @@ fn write_files(
 fn note(parts: &Parts, pod: &AdmittedPod, reason: &Reason) {
     parts
         .board
-        .note_event(pod.uid(), pod.name(), false, reason, (parts.now)());
+        .note_event(pod.uid(), pod.name(), None, reason, (parts.now)());
 }
 
 pub(crate) async fn prepare_volumes(

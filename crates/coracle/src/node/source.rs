@@ -137,7 +137,7 @@ fn note(problem: &Problem, text: &str, board: &Board, now: Now) {
     let reason = Reason::warning("InvalidManifest", text);
     for view in board.pods() {
         if manifest_source::manifest_file(&view.pod) == Some(&problem.file) {
-            board.note_event(view.pod.uid(), view.pod.name(), false, &reason, now);
+            board.note_event(view.pod.uid(), view.pod.name(), None, &reason, now);
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::outcome::chain;
 use super::parts::Parts;
 use super::session::{self, EndOfSession, nonblocking};
-use super::{down, terminal};
+use super::{debug, down, terminal};
 use cgroup_tree::SessionOwner;
 use image_store::{
     ArchiveSource, CancellationToken, ImageReference, LayerProgress, ProgressEvent, ProgressSink,
@@ -15,7 +15,7 @@ use node_server::{
     NodeUsage, PodUsage,
 };
 use pod_lifecycle::Input;
-use pod_model::{ContainerKey, PodUid, WallTime};
+use pod_model::{ContainerKey, ContainerRole, PodUid, WallTime};
 use pod_worker::{Inputs, PodView};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -30,6 +30,8 @@ pub(crate) struct NodeView {
     pub(crate) info: NodeInfo,
     /// Told when the node is taken down: no manifest counts any more.
     pub(crate) end_of_sources: watch::Sender<bool>,
+    /// Held by who changes a pod, so that nobody's change is lost.
+    pub(crate) changing: tokio::sync::Mutex<()>,
     /// Told when nothing is left: the agent ends.
     pub(crate) ended: watch::Sender<bool>,
 }
@@ -59,10 +61,10 @@ impl Node for NodeView {
                 pod: event.pod.name,
                 uid: event.uid,
                 field_path: event.container.map(|name| {
-                    let list = if event.is_init {
-                        "initContainers"
-                    } else {
-                        "containers"
+                    let list = match event.role {
+                        Some(ContainerRole::Init | ContainerRole::Sidecar) => "initContainers",
+                        Some(ContainerRole::Ephemeral) => "ephemeralContainers",
+                        Some(ContainerRole::Main) | None => "containers",
                     };
                     format!("spec.{list}{{{name}}}")
                 }),
@@ -156,6 +158,21 @@ impl Node for NodeView {
             session::begin(parts, view.pod, &key, SessionOwner::Person, argv, terminal).await?;
         connect(started, end, &request)
             .map_err(|e| NodeError::Internal(format!("cannot connect the session: {e}")))
+    }
+
+    async fn add_ephemeral_container(
+        &self,
+        pod: PodUid,
+        container: serde_json::Value,
+    ) -> Result<(), NodeError> {
+        debug::add(
+            &self.parts.board,
+            &self.inputs,
+            &self.changing,
+            &pod,
+            container,
+        )
+        .await
     }
 
     async fn images(&self) -> Result<Vec<ImageRow>, NodeError> {

@@ -1,6 +1,7 @@
 //! What manifests mean, as tables: text in, the pod or what is wrong with it out.
 
 mod defaulting;
+mod ephemeral;
 mod handlers;
 mod identity;
 mod names_of_files;

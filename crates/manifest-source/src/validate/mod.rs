@@ -4,6 +4,7 @@
 //! so; then a manifest is refused that upstream would take and fail to run.
 
 mod container;
+mod ephemeral;
 mod handlers;
 mod metadata;
 mod mounts;
@@ -15,7 +16,7 @@ mod spec;
 mod volumes;
 
 use crate::field_path::{FieldPath, Findings};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
 
 /// Checks a pod whose defaults are filled in (so it has a spec), before it is given the identity of a static pod of `node_name`.
 pub(crate) fn pod(pod: &Pod, node_name: &str, findings: &mut Findings) {
@@ -24,6 +25,11 @@ pub(crate) fn pod(pod: &Pod, node_name: &str, findings: &mut Findings) {
     if let Some(spec) = &pod.spec {
         spec::check(spec, node_name, &path, findings);
     }
+}
+
+/// Checks the ephemeral container at `index` of a pod that was checked before.
+pub(crate) fn ephemeral(spec: &PodSpec, index: usize, findings: &mut Findings) {
+    ephemeral::check(spec, index, findings);
 }
 
 /// Adds "Unsupported value" unless `value` is one of `supported`.

@@ -1,4 +1,4 @@
-use crate::ask::{get, send, tcp, unix};
+use crate::ask::{get, post_json, send, tcp, unix};
 use crate::fake::{Fake, UID, serve, status};
 use node_server::{ListenError, Server, ServerConfig};
 use serde_json::json;
@@ -183,6 +183,26 @@ async fn events_steps_and_stats_are_told_on_the_socket() {
     );
     let stats = unix(&serving, "GET", "/coracle/v1/stats").await.json();
     assert_eq!(stats["pods"][0]["containers"][0]["cpuNs"], 1_500_000_000);
+}
+
+#[tokio::test]
+async fn an_ephemeral_container_is_put_into_a_pod() {
+    let node = Fake::new();
+    let serving = serve(&node).await;
+    let path = "/coracle/v1/ephemeralcontainers/default/hello-node-1";
+    let taken = post_json(&serving, path, r#"{"name": "tools", "image": "busybox"}"#).await;
+    assert_eq!(taken.status, 200, "{taken:?}");
+    let invalid = post_json(&serving, path, r#"{"image": "busybox"}"#).await;
+    assert_eq!(invalid.status, 422);
+    assert!(invalid.body.starts_with("Pod \"hello-node-1\" is invalid"));
+    assert_eq!(post_json(&serving, path, "no json").await.status, 400);
+    let other = "/coracle/v1/ephemeralcontainers/default/none";
+    assert_eq!(post_json(&serving, other, "{}").await.status, 404);
+    assert_eq!(
+        tcp(&serving, "POST", path).await.status,
+        404,
+        "only for this machine"
+    );
 }
 
 #[tokio::test]

@@ -59,3 +59,16 @@ pub(crate) async fn unix(serving: &Serving, method: &str, path: &str) -> Answer 
     )
     .await
 }
+
+pub(crate) async fn post_json(serving: &Serving, path: &str, body: &str) -> Answer {
+    let stream = UnixStream::connect(&serving.socket).await.unwrap();
+    let headers = format!(
+        "Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {}",
+        body.len()
+    );
+    send(
+        stream,
+        &format!("POST {path} HTTP/1.0\r\n{headers}\r\n\r\n{body}"),
+    )
+    .await
+}

@@ -259,6 +259,19 @@ impl Node for Fake {
             std::fs::read_to_string(archive).map_err(|e| NodeError::BadRequest(e.to_string()))?;
         Ok(text.lines().map(str::to_owned).collect())
     }
+    async fn add_ephemeral_container(
+        &self,
+        _: PodUid,
+        container: serde_json::Value,
+    ) -> Result<(), NodeError> {
+        match container["name"].as_str() {
+            Some(_) => Ok(()),
+            None => Err(NodeError::Invalid(
+                "Pod \"hello-node-1\" is invalid: spec.ephemeralContainers[0].name: Required value"
+                    .to_owned(),
+            )),
+        }
+    }
     async fn remove_image(&self, name: String) -> Result<Vec<String>, NodeError> {
         if name == "demo:1" {
             Err(NodeError::Conflict(

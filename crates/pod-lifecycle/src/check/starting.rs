@@ -2,13 +2,34 @@
 
 use super::Checker;
 use crate::ContainerState;
-use pod_model::ContainerRole;
+use pod_model::{AdmittedPod, Attempt, ContainerKey, ContainerName, ContainerRole};
+
+fn is_ephemeral(pod: &AdmittedPod, name: &ContainerName) -> bool {
+    let role = pod.container(name).map(|(role, _)| role);
+    role == Some(ContainerRole::Ephemeral)
+}
 
 impl Checker<'_> {
+    /// The starts of this step, but for those of containers that have no place in the order.
+    fn starts_in_order(&self, pod: &AdmittedPod) -> Vec<ContainerKey> {
+        let mut starts = self.starts();
+        starts.retain(|key| !is_ephemeral(pod, &key.name));
+        starts
+    }
+
+    /// An ephemeral container has one attempt, ever.
+    pub(super) fn ephemeral_containers_start_once(&mut self) {
+        let Some(pod) = self.pod else { return };
+        for key in self.starts() {
+            let is_again = is_ephemeral(pod, &key.name) && key.attempt != Attempt::FIRST;
+            self.unless(!is_again, "ephemeral containers start once", &key);
+        }
+    }
+
     /// Nothing starts between the start of a container and the end of its `postStart`.
     pub(super) fn post_starts_are_waited_for(&mut self) {
         let Some(pod) = self.pod else { return };
-        let starts = self.starts();
+        let starts = self.starts_in_order(pod);
         for (index, key) in starts.iter().enumerate() {
             for (_, name, spec) in pod.containers() {
                 let lifecycle = spec.lifecycle.as_ref();
@@ -32,7 +53,8 @@ impl Checker<'_> {
 
     /// While all containers are being ended none is started, and none is before the last one is gone.
     pub(super) fn all_end_before_all_begin(&mut self) {
-        let starts = self.starts();
+        let Some(pod) = self.pod else { return };
+        let starts = self.starts_in_order(pod);
         if self.after.restarting_all {
             self.unless(starts.is_empty(), "all end before all begin", &starts);
             return;
@@ -43,8 +65,9 @@ impl Checker<'_> {
         for container in &self.after.containers {
             let live = container.state.live_attempt();
             let is_new = starts.iter().any(|key| key.name == container.name);
+            let is_apart = is_ephemeral(pod, &container.name);
             self.unless(
-                live.is_none() || is_new,
+                live.is_none() || is_new || is_apart,
                 "all end before all begin",
                 &container.name,
             );
@@ -53,7 +76,7 @@ impl Checker<'_> {
 
     pub(super) fn init_containers_come_first(&mut self) {
         let Some(pod) = self.pod else { return };
-        for key in self.starts() {
+        for key in self.starts_in_order(pod) {
             for (role, name, _) in pod.containers() {
                 if *name == key.name || role == ContainerRole::Main {
                     break;

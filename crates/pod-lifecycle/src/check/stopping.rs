@@ -74,7 +74,8 @@ impl Checker<'_> {
                 .containers()
                 .skip_while(|(_, name, _)| **name != key.name);
             after.next();
-            for (role, name, _) in after.filter(|(role, _, _)| *role != ContainerRole::Init) {
+            let counts = |role| matches!(role, ContainerRole::Sidecar | ContainerRole::Main);
+            for (role, name, _) in after.filter(|(role, _, _)| counts(*role)) {
                 let live = self
                     .after
                     .container(name)

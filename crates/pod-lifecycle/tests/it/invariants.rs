@@ -175,6 +175,60 @@ fn starting_ahead_of_an_init_container_is_objected_to() {
 }
 
 #[test]
+fn starting_beside_a_post_start_is_objected_to() {
+    let web = pod("web")
+        .container("first")
+        .post_start()
+        .container("next")
+        .build();
+    let mut before = running().1;
+    before.containers[0].name = ContainerName::new("first").expect("a name");
+    before.containers[1].name = ContainerName::new("next").expect("a name");
+    before.containers.swap(0, 1);
+    let ContainerState::Up(mut live) = before.containers[0].state.clone() else {
+        panic!("it is up");
+    };
+    live.hooked = false;
+    before.containers[1].state = ContainerState::Up(live);
+    before.containers.swap(0, 1);
+    before.containers[1].state = ContainerState::Waiting;
+    let starts = vec![start(&web, "next", 3)];
+    let rules = said(&before, before.clone(), starts, &web, true);
+    assert_eq!(rules, ["a postStart is waited for"]);
+}
+
+#[test]
+fn starting_while_all_are_ended_and_before_all_are_gone_are_objected_to() {
+    let (web, mut before) = running();
+    before.restarting_all = true;
+    let mut after = before.clone();
+    after.restarting_all = false;
+    let rules = said(&before, after, vec![], &web, true);
+    assert_eq!(rules, ["all end before all begin"]);
+    before.containers[1].state = ContainerState::Waiting;
+    let starts = vec![start(&web, "app", 3)];
+    let rules = said(&before, before.clone(), starts, &web, true);
+    assert_eq!(rules, ["all end before all begin"]);
+}
+
+#[test]
+fn starting_an_ephemeral_container_again_is_objected_to() {
+    let (_, mut before) = running();
+    let web = pod("web")
+        .init("setup")
+        .container("app")
+        .ephemeral("tools", None)
+        .build();
+    let mut tools = before.containers[1].clone();
+    tools.name = ContainerName::new("tools").expect("a name");
+    tools.state = ContainerState::Down;
+    before.containers.push(tools);
+    let starts = vec![start(&web, "tools", 3)];
+    let rules = said(&before, before.clone(), starts, &web, true);
+    assert_eq!(rules, ["ephemeral containers start once"]);
+}
+
+#[test]
 fn starting_and_preparing_after_termination_are_objected_to() {
     let (web, mut before) = running();
     before.containers[1].state = ContainerState::Waiting;

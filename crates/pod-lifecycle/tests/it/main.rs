@@ -2,8 +2,10 @@
 //! scenario is checked against the invariants.
 
 mod admitting;
+mod changing;
 mod deadline;
 mod dispatching;
+mod ephemeral;
 mod evicting;
 mod hooks;
 mod images;

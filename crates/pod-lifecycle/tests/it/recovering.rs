@@ -3,7 +3,7 @@
 use pod_lifecycle::{
     Input, PodRecord, Remains, Retry, Settings, Stage, Terminating, WhyTerminating,
 };
-use pod_model::{Action, AdmittedPod, ContainerName, MonoTime, Now, PodUid};
+use pod_model::{Action, AdmittedPod, ContainerName, MonoTime, Now, PodUid, ProbeKind};
 use std::time::Duration;
 use test_kit::{Crash, Program, World, pod};
 
@@ -251,6 +251,30 @@ fn a_lost_record_is_rebuilt_from_what_runs() {
         "Running setup=Completed:0 app=Running restarts=1 side=Running"
     );
     assert_eq!(world.status(&web).pod_ip.as_deref(), Some("10.88.0.1"));
+}
+
+#[test]
+fn a_probe_ends_a_container_whose_sandbox_is_being_found_again() {
+    let mut world = World::default();
+    let web = pod("web")
+        .container("app")
+        .probe(ProbeKind::Liveness, None)
+        .build();
+    world.desire(&web);
+    world.forget_record(&web);
+    world.crash(Crash::AfterEffects);
+    let script = &mut world.machine.script;
+    script.hangs(|a| matches!(a, Action::Prepare { .. }));
+    world.recover();
+    world.take_issued();
+    world.probed(&web, "app", 0, (ProbeKind::Liveness, false));
+    assert_eq!(world.take_issued_texts()[0], "Stop app.0");
+    world.mend();
+    world.run_secs(1);
+    assert_eq!(
+        world.line(&web),
+        "Running app=Running last=Completed:0 restarts=1"
+    );
 }
 
 #[test]

@@ -103,6 +103,112 @@ fn a_second_deletion_shortens_and_never_lengthens() {
 }
 
 #[test]
+fn a_shorter_grace_breaks_off_a_pre_stop_that_runs() {
+    let mut world = World::default();
+    let script = &mut world.machine.script;
+    script.hangs(|a| matches!(a, Action::PreStop { .. }));
+    script.program("app", [Program::runs().deaf()]);
+    let web = pod("web")
+        .container("app")
+        .pre_stop()
+        .grace_seconds(60)
+        .build();
+    world.desire(&web);
+    world.delete(&web);
+    world.run_secs(10);
+    world.take_issued();
+    world.delete_within(&web, Some(seconds(5)));
+    world.run_for(Duration::from_millis(4_999));
+    assert!(world.take_issued().is_empty());
+    world.run_for(Duration::from_millis(1));
+    assert_eq!(world.take_issued_texts(), ["Stop app.0"]);
+    world.run_secs(2);
+    assert_eq!(world.take_issued_texts()[0], "Kill app.0");
+    assert!(world.is_forgotten(&web));
+}
+
+#[test]
+fn a_grace_of_zero_kills_also_while_a_pre_stop_runs_and_while_a_sidecar_waits() {
+    let mut world = World::default();
+    let script = &mut world.machine.script;
+    script.hangs(|a| matches!(a, Action::PreStop { .. }));
+    script.program("app", [Program::runs().deaf()]);
+    script.program("side", [Program::runs().deaf()]);
+    let web = pod("web")
+        .sidecar("side")
+        .container("app")
+        .pre_stop()
+        .build();
+    world.desire(&web);
+    world.delete(&web);
+    world.run_secs(10);
+    world.take_issued();
+    world.delete_within(&web, Some(Duration::ZERO));
+    assert_eq!(
+        world.take_issued_texts()[..2],
+        ["Kill side.0", "Kill app.0"]
+    );
+    assert!(world.is_forgotten(&web));
+}
+
+/// A life with everything in it: init containers, a sidecar, hooks, crashes, back-off, a restart of all.
+#[test]
+fn a_pod_may_be_deleted_at_any_time_of_its_life() {
+    let life = |world: &mut World| {
+        let script = &mut world.machine.script;
+        for (takes, which) in [
+            (700, "Prepare"),
+            (500, "EnsureImage"),
+            (300, "Start"),
+            (900, "PostStart"),
+            (1_100, "PreStop"),
+            (200, "Remove"),
+        ] {
+            let is_it = move |a: &Action| format!("{a:?}").starts_with(&format!("{which} "));
+            script.takes(Duration::from_millis(takes), is_it);
+        }
+        script.program(
+            "setup",
+            [Program::exits(1).after(seconds(1)), Program::exits(0)],
+        );
+        script.program("app", [Program::exits(1).after(seconds(2))]);
+        let again = Program::exits(88).after(seconds(9));
+        script.program("other", [again, Program::runs().deaf()]);
+    };
+    let rule = serde_json::json!([
+        {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [88]}},
+    ]);
+    let web = pod("web")
+        .init("setup")
+        .sidecar("side")
+        .post_start()
+        .container("app")
+        .post_start()
+        .pre_stop()
+        .container("other")
+        .configure(|c| {
+            c.restart_policy = Some("OnFailure".to_owned());
+            c.restart_policy_rules = serde_json::from_value(rule).expect("a rule");
+        })
+        .grace_seconds(5)
+        .build();
+    for at in 0..160 {
+        let mut world = World::default();
+        life(&mut world);
+        world.desire(&web);
+        world.run_for(Duration::from_millis(at * 250));
+        world.delete(&web);
+        world.take_issued();
+        world.run_secs(60);
+        let started = world.take_issued_texts();
+        let is_start = |text: &&String| text.starts_with("Start ") || text.starts_with("Prepare ");
+        assert_eq!(started.iter().find(is_start), None, "at {at}: {started:?}");
+        assert!(world.is_forgotten(&web), "at {at}\n{}", world.history());
+        assert!(world.machine.is_clean(), "at {at}\n{}", world.history());
+    }
+}
+
+#[test]
 fn nothing_restarts_once_the_pod_is_to_go() {
     let mut world = World::default();
     world.machine.script.program("crashes", [Program::exits(1)]);

@@ -3,6 +3,7 @@
 mod bad_images;
 mod bad_input;
 mod commands;
+mod debugging;
 mod defaults;
 mod hooks;
 mod http;
@@ -16,6 +17,7 @@ mod pod_life;
 mod probes;
 mod propagation;
 mod registries;
+mod restart_all;
 mod samples;
 mod security_context;
 mod sharing;

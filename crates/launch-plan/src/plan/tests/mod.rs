@@ -253,6 +253,26 @@ fn a_privileged_container_gets_the_machine() -> Answer {
 }
 
 #[test]
+fn an_ephemeral_container_enters_the_processes_of_its_target_unless_the_pod_shares_its_own()
+-> Answer {
+    let debugged = |shares: bool, target: Value| -> Result<Planned, Box<dyn Error>> {
+        let ephemeral = json!({"name": "c", "image": "tools", "targetContainerName": target});
+        let spec = json!({"shareProcessNamespace": shares, "ephemeralContainers": [ephemeral]});
+        planned(&pod(json!({"name": "app"}), spec)?, &world())
+    };
+    let plan = debugged(false, json!("app"))?;
+    let PidNamespace::Target(FdIndex(at)) = plan.description.namespaces.pid else {
+        return Err(format!("{:?}", plan.description.namespaces).into());
+    };
+    let app = ContainerName::new("app")?;
+    assert_eq!(plan.fds[at as usize], FdSource::FirstProcess(app));
+    let pid = |plan: Planned| plan.description.namespaces.pid;
+    assert_eq!(pid(debugged(true, json!("app"))?), PidNamespace::Pod);
+    assert_eq!(pid(debugged(false, Value::Null)?), PidNamespace::Private);
+    Ok(())
+}
+
+#[test]
 fn the_pods_namespaces_are_entered_or_the_hosts_kept() -> Answer {
     let mut world = world();
     world.sandbox.net = false;
