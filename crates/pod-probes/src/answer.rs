@@ -8,7 +8,25 @@ pub enum Answer {
     Warning(String),
     Failure(String),
     /// Nothing was learned of the container. It is tried again at once, and then the try does not count.
-    Error(String),
+    Error(ErrorResult, String),
+}
+
+/// The result that a kubelet names beside an error; it changes nothing but the event's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorResult {
+    /// The try could not be made.
+    Unknown,
+    /// It was made, and broke off in the answer.
+    Failure,
+}
+
+impl ErrorResult {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Failure => "failure",
+        }
+    }
 }
 
 /// How many times a try that ends in [`Answer::Error`] is made in a row (`maxProbeRetries`).

@@ -4,6 +4,9 @@ use crate::answer::Answer;
 use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// `host:port`, with brackets where the host is an IPv6 address.
@@ -16,33 +19,81 @@ pub(crate) fn join(host: &str, port: u16) -> String {
 }
 
 /// Connects, or says why not in the words of Go's dialer.
-pub(crate) async fn dial(host: &str, port: u16) -> Result<TcpStream, String> {
-    let addresses: Vec<SocketAddr> = match host.parse::<IpAddr>() {
-        Ok(ip) => vec![SocketAddr::new(ip, port)],
-        Err(_) => tokio::net::lookup_host((host, port))
+pub(crate) async fn dial(host: &str, port: u16) -> Result<Connection, String> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        let address = SocketAddr::new(ip, port);
+        return connect(address)
             .await
-            .map_err(|_| format!("dial tcp: lookup {host}: no such host"))?
-            .collect(),
-    };
-    let mut failed = format!("dial tcp: lookup {host}: no such host");
+            .map_err(|error| refused(address, &error));
+    }
+    let unknown = || format!("dial tcp: lookup {host}: no such host");
+    let addresses = tokio::net::lookup_host((host, port))
+        .await
+        .map_err(|_| unknown())?;
+    let mut failed = unknown();
     for address in addresses {
         match connect(address).await {
             Ok(stream) => return Ok(stream),
-            Err(error) => failed = format!("dial tcp {address}: connect: {}", errno_words(&error)),
+            Err(error) => failed = refused(address, &error),
         }
     }
     Err(failed)
 }
 
+fn refused(address: SocketAddr, error: &io::Error) -> String {
+    format!("dial tcp {address}: connect: {}", errno_words(error))
+}
+
 /// What is closed here leaves no socket in TIME_WAIT: a node that probes a thousand times a second would run out of ports.
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+async fn connect(address: SocketAddr) -> io::Result<Connection> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     }?;
     socket.set_zero_linger()?;
     socket.set_nodelay(true)?;
-    socket.connect(address).await
+    Ok(Connection(socket.connect(address).await?))
+}
+
+/// A connection that ends when it is dropped, with a reset, and not before: to shut it down first would cost a packet each way, and the
+/// server has nothing more to hear.
+#[derive(Debug)]
+pub(crate) struct Connection(TcpStream);
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(context, slices)
+    }
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
 }
 
 /// `connection refused` for `Connection refused (os error 111)`.

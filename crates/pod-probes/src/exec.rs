@@ -1,6 +1,6 @@
 //! `exec`: the command runs in the container; whoever can do that says how it went.
 
-use crate::answer::{Answer, go_seconds};
+use crate::answer::{Answer, ErrorResult, go_seconds};
 use pod_model::ContainerKey;
 use std::future::Future;
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub(crate) fn judge(ran: Ran, command: &[String], at_most: Duration) -> Answer {
         Ran::Ended { code: 0, .. } => Answer::Success,
         Ran::Ended { output, .. } => Answer::Failure(String::from_utf8_lossy(&output).into_owned()),
         Ran::TimedOut => Answer::Failure(timed_out(command, at_most)),
-        Ran::Failed(why) => Answer::Error(why),
+        Ran::Failed(why) => Answer::Error(ErrorResult::Unknown, why),
     }
 }
 
@@ -71,7 +71,7 @@ mod tests {
         );
         assert_eq!(
             judged(Ran::Failed("gone".into())),
-            Answer::Error("gone".into())
+            Answer::Error(ErrorResult::Unknown, "gone".into())
         );
     }
 }

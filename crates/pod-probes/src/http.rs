@@ -1,27 +1,24 @@
 //! `httpGet`, of probes and of hooks.
 
-use crate::answer::{Answer, MOST_OUTPUT};
-use crate::dial::{dial, errno_words, io_below};
-use crate::tls::CONNECTOR;
+mod ask;
+
+use crate::answer::{Answer, ErrorResult, MOST_OUTPUT};
+use crate::dial::{Connection, dial, errno_words, io_below};
+use crate::tls::{CONNECTOR, HTTP_2};
 use crate::url::Url;
-use bytes::Bytes;
-use http::header::{ACCEPT, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Empty};
+use ask::{Driver, Question, beside};
+use http::header::{
+    ACCEPT, AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
+};
+use http::{Response, StatusCode};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{Container, HTTPGetAction};
 use rustls::pki_types::ServerName;
-use std::future::Future;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, timeout_at};
 
 /// Redirects that are followed (Go's `http.Client`).
 const MOST_REDIRECTS: usize = 10;
-/// Of a response's head.
-const LONGEST_HEAD: usize = 64 << 10;
 
 /// Who asks: the `User-Agent` that a kubelet of the same version sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,12 +112,19 @@ impl HttpGet {
         })
     }
 
-    /// The same request without TLS, for a hook whose server turns out to speak none.
+    /// The same request without TLS, for a hook whose server turns out to speak none. What says who asks is not for everybody on the way
+    /// to read: it is left out.
     #[must_use]
     pub fn without_tls(&self) -> Self {
         let mut plain = self.clone();
         plain.url.tls = false;
+        plain.headers.remove(AUTHORIZATION);
         plain
+    }
+
+    /// `host:port`, as events name it.
+    pub fn authority(&self) -> String {
+        self.url.authority()
     }
 
     /// Sends it, and follows redirects that stay on the host. One that leads elsewhere is the response.
@@ -189,7 +193,9 @@ impl HttpGet {
             Ok(HttpResponse { status, .. }) => {
                 Answer::Failure(format!("HTTP probe failed with statuscode: {status}"))
             }
-            Err(error @ GetError::Body(_)) => Answer::Error(error.to_string()),
+            Err(error @ GetError::Body(_)) => {
+                Answer::Error(ErrorResult::Failure, error.to_string())
+            }
             Err(error) => Answer::Failure(error.to_string()),
         }
     }
@@ -217,9 +223,6 @@ enum Broken {
     Other(String),
 }
 
-/// What a connection does while somebody waits for something on it.
-type Driver = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
-
 /// One request on a connection of its own, up to the head of the response.
 async fn exchange(
     url: &Url,
@@ -227,9 +230,19 @@ async fn exchange(
     headers: &HeaderMap,
 ) -> Result<(Response<Incoming>, Driver), Broken> {
     let stream = dial(&url.host, url.port()).await.map_err(Broken::Other)?;
+    let question = Question { url, host, headers };
     if !url.tls {
-        return ask(stream, url, host, headers).await.map_err(Broken::Other);
+        return ask::http1(stream, question).await.map_err(Broken::Other);
     }
+    // boxed, or every plain request would take its room too
+    Box::pin(exchange_by_tls(stream, question)).await
+}
+
+async fn exchange_by_tls(
+    stream: Connection,
+    question: Question<'_>,
+) -> Result<(Response<Incoming>, Driver), Broken> {
+    let url = question.url;
     let name = ServerName::try_from(url.host.clone())
         .map_err(|_| Broken::Other(format!("tls: {:?} is no server name", url.host)))?;
     let connector = CONNECTOR
@@ -239,7 +252,12 @@ async fn exchange(
         .connect(name, stream)
         .await
         .map_err(|error| not_tls(&error))?;
-    ask(stream, url, host, headers).await.map_err(Broken::Other)
+    let asked = if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) {
+        ask::http2(stream, question).await
+    } else {
+        ask::http1(stream, question).await
+    };
+    asked.map_err(Broken::Other)
 }
 
 fn not_tls(error: &std::io::Error) -> Broken {
@@ -251,51 +269,6 @@ fn not_tls(error: &std::io::Error) -> Broken {
         Some(other) => Broken::Other(format!("tls: {other}")),
         None if error.kind() == std::io::ErrorKind::UnexpectedEof => Broken::Other("EOF".into()),
         None => Broken::Other(errno_words(error)),
-    }
-}
-
-async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: S,
-    url: &Url,
-    host: Option<&HeaderValue>,
-    headers: &HeaderMap,
-) -> Result<(Response<Incoming>, Driver), String> {
-    let mut builder = http1::Builder::new();
-    builder.title_case_headers(true).max_buf_size(LONGEST_HEAD);
-    let (mut sender, connection) = builder
-        .handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
-        .await
-        .map_err(|e| words(&e))?;
-    let mut driver: Driver = Box::pin(async move {
-        // what breaks it is told to whoever waits for the response
-        let _ = connection.await;
-    });
-    let mut request = Request::new(Empty::new());
-    *request.uri_mut() = url
-        .path
-        .parse()
-        .map_err(|e: http::uri::InvalidUri| e.to_string())?;
-    *request.headers_mut() = headers.clone();
-    let host = match host {
-        Some(host) => host.clone(),
-        None => HeaderValue::from_str(&url.authority()).map_err(|e| e.to_string())?,
-    };
-    request.headers_mut().insert(HOST, host);
-    let response = beside(sender.send_request(request), &mut driver).await;
-    Ok((response.map_err(|e| words(&e))?, driver))
-}
-
-/// Waits for `what` while the connection is driven; that its driver has ended is no answer.
-async fn beside<T>(what: impl Future<Output = T>, driver: impl Future<Output = ()>) -> T {
-    let driver = async {
-        driver.await;
-        std::future::pending::<()>().await;
-    };
-    // both are dropped together; nothing is lost
-    tokio::select! {
-        biased;
-        done = what => done,
-        () = driver => unreachable!("it waits for ever"),
     }
 }
 
@@ -332,7 +305,7 @@ fn words(error: &hyper::Error) -> String {
 /// Checks at compile time what the task of all probes relies on.
 const _: fn() = || {
     fn is_send<T: Send>() {}
-    is_send::<TcpStream>();
+    is_send::<Connection>();
     is_send::<Driver>();
 };
 

@@ -26,7 +26,7 @@ mod schedule;
 mod tls;
 mod url;
 
-pub use answer::{Answer, MOST_OUTPUT};
+pub use answer::{Answer, ErrorResult, MOST_OUTPUT};
 pub use exec::{Exec, Ran, timed_out};
 pub use http::{Asker, GetError, HttpGet, HttpResponse};
 pub use prober::{Listen, Named, Prober, Probes, Said, TryResult};

@@ -1,6 +1,6 @@
 //! What a probe of the manifest asks for, with every default filled in.
 
-use crate::answer::Answer;
+use crate::answer::{Answer, ErrorResult};
 use crate::http::{Asker, HttpGet};
 use crate::{dial, grpc};
 use k8s_openapi::api::core::v1::{Container, Probe};
@@ -100,7 +100,8 @@ fn check_of(probe: &Probe, container: &Container, address: &str) -> Result<Check
     ))
 }
 
-/// The number of a port that is given by number or by the name of one of the container's ports.
+/// The number of a port that is given by number or by the name of one of the container's ports. A name that none of them has is read as a
+/// number, as a kubelet does last; its words are Go's.
 pub(crate) fn port(port: &IntOrString, container: &Container) -> Result<u16, String> {
     match port {
         IntOrString::Int(number) => in_range(*number),
@@ -112,7 +113,10 @@ pub(crate) fn port(port: &IntOrString, container: &Container) -> Result<u16, Str
                 .find(|port| port.name.as_deref() == Some(name));
             match named {
                 Some(port) => in_range(port.container_port),
-                None => Err(format!("couldn't find port by name {name:?}")),
+                None => match name.parse() {
+                    Ok(number) => in_range(number),
+                    Err(_) => Err(format!("strconv.Atoi: parsing {name:?}: invalid syntax")),
+                },
             }
         }
     }
@@ -126,7 +130,7 @@ fn in_range(number: i32) -> Result<u16, String> {
 }
 
 impl Check {
-    /// One try, no longer than `at_most`.
+    /// One try, no longer than `at_most`. The rarer ones are boxed: what a try takes in memory is what the largest of its kinds takes.
     pub(crate) async fn run<E: crate::Exec>(
         &self,
         key: &ContainerKey,
@@ -140,12 +144,12 @@ impl Check {
                 host,
                 port,
                 service,
-            } => grpc::check(host, *port, service, at_most).await,
+            } => Box::pin(grpc::check(host, *port, service, at_most)).await,
             Check::Exec { command } => {
-                let ran = exec.exec(key, command, at_most).await;
+                let ran = Box::pin(exec.exec(key, command, at_most)).await;
                 crate::exec::judge(ran, command, at_most)
             }
-            Check::Impossible(why) => Answer::Error(why.clone()),
+            Check::Impossible(why) => Answer::Error(ErrorResult::Unknown, why.clone()),
         }
     }
 }
@@ -212,10 +216,11 @@ mod tests {
         let named = |name: &str| IntOrString::String(name.into());
         assert_eq!(tcp(named("web"), None), expected("10.0.0.7", 8080));
         assert_eq!(tcp(IntOrString::Int(1), Some("a")), expected("a", 1));
+        assert_eq!(tcp(named("81"), None), expected("10.0.0.7", 81));
         let impossible = |why: &str| Check::Impossible(why.into());
         assert_eq!(
             tcp(named("x"), None),
-            impossible("couldn't find port by name \"x\"")
+            impossible("strconv.Atoi: parsing \"x\": invalid syntax")
         );
         assert_eq!(
             tcp(IntOrString::Int(70_000), None),

@@ -1,6 +1,6 @@
 //! The task.
 
-use crate::answer::{Answer, TRIES};
+use crate::answer::{Answer, ErrorResult, TRIES};
 use crate::count::Counter;
 use crate::exec::Exec;
 use crate::plan::{Plan, probe_of};
@@ -43,10 +43,16 @@ pub enum Said<'a> {
     Failed(ProbeFailed),
     /// One try succeeded, with something that a person should know.
     Warned(Named<'a>, &'a str),
-    /// Nothing was learned, and why.
-    Errored(Named<'a>, &'a str),
+    /// Nothing was learned: the result, and why.
+    Errored(Named<'a>, ErrorResult, &'a str),
     /// A try that counts.
-    Tried(Named<'a>, TryResult, Duration),
+    Tried {
+        named: Named<'a>,
+        result: TryResult,
+        took: Duration,
+        /// Of this attempt, by this agent.
+        is_first: bool,
+    },
     /// The pod of this probe is gone. Between attempts of a container its probes rest, and nothing is told.
     Gone(Named<'a>),
 }
@@ -85,6 +91,7 @@ struct Probing {
     pod_ip: Option<String>,
     plan: Arc<Plan>,
     counter: Counter,
+    is_tried: bool,
     /// The try that is under way.
     running: Option<AbortHandle>,
 }
@@ -112,7 +119,7 @@ struct Ended {
     took: Duration,
 }
 
-type Try = Pin<Box<dyn Future<Output = Option<Ended>> + Send>>;
+type Try = Abortable<Pin<Box<dyn Future<Output = Ended> + Send>>>;
 
 /// The task of all probes.
 pub struct Prober<E, L> {
@@ -175,7 +182,8 @@ impl<E: Exec, L: Listen> Prober<E, L> {
                     None => return,
                 },
                 Some(ended) = self.running.next() => {
-                    if let Some(ended) = ended {
+                    // an error: it was broken off
+                    if let Ok(ended) = ended {
                         self.take(ended);
                     }
                 }
@@ -263,6 +271,7 @@ impl<E: Exec, L: Listen> Prober<E, L> {
             pod_ip: target.pod_ip,
             plan: Arc::new(plan),
             counter,
+            is_tried: false,
             running: None,
         };
         self.all.insert(id, probing);
@@ -284,11 +293,11 @@ impl<E: Exec, L: Listen> Prober<E, L> {
             };
             let (exec, plan) = (Arc::clone(&self.exec), Arc::clone(&probing.plan));
             let key = probing.container.clone();
-            let one = async move {
+            let one: Pin<Box<dyn Future<Output = Ended> + Send>> = Box::pin(async move {
                 let begun = Instant::now();
                 let mut answer = plan.check.run(&key, &*exec, plan.timeout).await;
                 for _ in 1..TRIES {
-                    if !matches!(answer, Answer::Error(_)) {
+                    if !matches!(answer, Answer::Error(..)) {
                         break;
                     }
                     answer = plan.check.run(&key, &*exec, plan.timeout).await;
@@ -299,11 +308,10 @@ impl<E: Exec, L: Listen> Prober<E, L> {
                     answer,
                     took: begun.elapsed(),
                 }
-            };
+            });
             let (handle, registration) = AbortHandle::new_pair();
             probing.running = Some(handle);
-            let one = Abortable::new(one, registration);
-            self.running.push(Box::pin(async move { one.await.ok() }));
+            self.running.push(Abortable::new(one, registration));
         }
     }
 
@@ -323,7 +331,7 @@ impl<E: Exec, L: Listen> Prober<E, L> {
         {
             let message = match answer {
                 Answer::Success => String::new(),
-                Answer::Warning(text) | Answer::Failure(text) | Answer::Error(text) => text,
+                Answer::Warning(text) | Answer::Failure(text) | Answer::Error(_, text) => text,
             };
             self.listener.hear(Said::Probed(Probed {
                 container: probing.container.clone(),
@@ -334,38 +342,46 @@ impl<E: Exec, L: Listen> Prober<E, L> {
         }
         if !probing.counter.is_over() {
             let next = following(due, probing.plan.period, Instant::now());
-            self.schedule.set(id, next);
+            self.schedule.set(id, self.schedule.on_grid(next));
         }
     }
 }
 
 /// Tells of one try; what it says of the container, if it says something.
 fn heard(
-    probing: &Probing,
+    probing: &mut Probing,
     answer: &Answer,
     took: Duration,
     listener: &impl Listen,
 ) -> Option<bool> {
+    let is_first = !std::mem::replace(&mut probing.is_tried, true);
     let named = probing.named();
-    match answer {
-        Answer::Success => {}
-        Answer::Warning(text) => listener.hear(Said::Warned(named, text)),
+    let result = match answer {
+        Answer::Success => TryResult::Successful,
+        Answer::Warning(text) => {
+            listener.hear(Said::Warned(named, text));
+            TryResult::Successful
+        }
         Answer::Failure(text) => {
             listener.hear(Said::Failed(ProbeFailed {
                 container: probing.container.clone(),
                 kind: probing.kind,
                 message: text.clone(),
             }));
-            listener.hear(Said::Tried(named, TryResult::Failed, took));
-            return Some(false);
+            TryResult::Failed
         }
-        Answer::Error(text) => {
-            listener.hear(Said::Errored(named, text));
+        Answer::Error(result, text) => {
+            listener.hear(Said::Errored(named, *result, text));
             return None;
         }
-    }
-    listener.hear(Said::Tried(named, TryResult::Successful, took));
-    Some(true)
+    };
+    listener.hear(Said::Tried {
+        named,
+        result,
+        took,
+        is_first,
+    });
+    Some(result == TryResult::Successful)
 }
 
 /// A number between 0 and 1 of a random one.

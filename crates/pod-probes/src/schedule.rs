@@ -4,16 +4,42 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// Tries after the first come on a grid: those of one moment share a wake of the task, which at a thousand a second costs as much as they
+/// do. A second is a multiple of it, so a probe that has once come on the grid stays on it.
+const GRAIN: Duration = Duration::from_millis(20);
+
 /// Names one probe of one attempt while this agent lives.
 pub(crate) type Id = u64;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Schedule {
     due: BTreeSet<(Instant, Id)>,
     of: HashMap<Id, Instant>,
+    /// A point of the grid.
+    origin: Instant,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self {
+            due: BTreeSet::new(),
+            of: HashMap::new(),
+            origin: Instant::now(),
+        }
+    }
 }
 
 impl Schedule {
+    /// The first point of the grid that is not before `at`.
+    pub(crate) fn on_grid(&self, at: Instant) -> Instant {
+        let past = at.saturating_duration_since(self.origin).as_nanos() % GRAIN.as_nanos();
+        let past = Duration::from_nanos(u64::try_from(past).unwrap_or(0));
+        if past.is_zero() {
+            at
+        } else {
+            at + (GRAIN - past)
+        }
+    }
     pub(crate) fn set(&mut self, id: Id, at: Instant) {
         self.remove(id);
         self.due.insert((at, id));
@@ -91,6 +117,18 @@ mod tests {
         assert_eq!(wait(15, 60, None), 0);
         assert_eq!(wait(0, 60, Some(0.5)), 5);
         assert_eq!(wait(15, 5, Some(0.1)), 11);
+    }
+
+    #[test]
+    fn tries_gather_on_a_grid_and_stay_there() {
+        let schedule = Schedule::default();
+        let after = |ms| schedule.origin + Duration::from_millis(ms);
+        for (at, on_grid) in [(0, 0), (1, 20), (19, 20), (20, 20), (1021, 1040)] {
+            assert_eq!(schedule.on_grid(after(at)), after(on_grid), "{at}");
+        }
+        let first = schedule.on_grid(after(3));
+        let next = following(first, s(1), first + Duration::from_millis(5));
+        assert_eq!(schedule.on_grid(next), next);
     }
 
     #[test]

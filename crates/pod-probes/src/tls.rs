@@ -8,15 +8,20 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use std::sync::{Arc, LazyLock};
 use tokio_rustls::TlsConnector;
 
+/// As ALPN names it.
+pub(crate) const HTTP_2: &[u8] = b"h2";
+
 /// Made when the first `https` probe is sent.
 pub(crate) static CONNECTOR: LazyLock<Option<TlsConnector>> = LazyLock::new(|| {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .ok()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
         .with_no_client_auth();
+    // as a kubelet's transport offers them: a server that speaks HTTP/2 only is well too
+    config.alpn_protocols = vec![HTTP_2.to_vec(), b"http/1.1".to_vec()];
     Some(TlsConnector::from(Arc::new(config)))
 });
 

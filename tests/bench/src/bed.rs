@@ -105,6 +105,10 @@ impl Start {
         let timed: Vec<_> = steps
             .iter()
             .filter(|step| !step["took"].is_null())
+            // what follows the exec is none of its steps
+            .filter(
+                |step| !matches!(step["what"].as_str(), Some(what) if what.starts_with("first ")),
+            )
             .collect();
         let started = timed
             .iter()

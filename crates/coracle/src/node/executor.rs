@@ -34,10 +34,12 @@ impl Executor for NodeExecutor {
                 Err(unknown_pod(&action))
             }
             (Action::PostStart { container }, pod) => {
-                hooks::run(parts, pod.as_ref(), container, Hook::PostStart, &mut line).await
+                let hook = Hook::PostStart;
+                hooks::run(parts, pod.as_ref(), container, hook, &mut line, &mut spans).await
             }
             (Action::PreStop { container }, pod) => {
-                hooks::run(parts, pod.as_ref(), container, Hook::PreStop, &mut line).await
+                let hook = Hook::PreStop;
+                hooks::run(parts, pod.as_ref(), container, hook, &mut line, &mut spans).await
             }
             (Action::Stop { container }, pod) => {
                 containers::stop(parts, pod.as_ref(), container).await

@@ -1,14 +1,14 @@
 //! `lifecycle.postStart` and `lifecycle.preStop`.
 
 use super::command;
-use super::outcome::{DONE, node_failure};
+use super::outcome::{DONE, Spans, node_failure};
 use super::parts::Parts;
 use k8s_openapi::api::core::v1::{Container, LifecycleHandler};
-use pod_model::{AdmittedPod, ContainerKey, Failure, FailureReason, Fault, Outcome};
+use pod_model::{AdmittedPod, ContainerKey, Failure, FailureReason, Fault, Outcome, Reason};
 use pod_probes::{Asker, GetError, HttpGet, Ran};
 use pod_worker::Line;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 type Answer = Result<Outcome, Failure>;
 
@@ -29,6 +29,13 @@ impl Hook {
             Hook::PreStop => lifecycle.pre_stop.as_ref(),
         }
     }
+    /// As `explain` names it.
+    fn name(self) -> &'static str {
+        match self {
+            Hook::PostStart => "postStart hook",
+            Hook::PreStop => "preStop hook",
+        }
+    }
     fn reason(self) -> FailureReason {
         match self {
             Hook::PostStart => FailureReason::FailedPostStartHook,
@@ -44,6 +51,7 @@ pub(crate) async fn run(
     key: &ContainerKey,
     hook: Hook,
     line: &mut Line,
+    spans: &mut Spans,
 ) -> Answer {
     let spec = pod.and_then(|pod| Some((pod, pod.container(&key.name)?.1)));
     let Some((pod, container)) = spec else {
@@ -55,11 +63,13 @@ pub(crate) async fn run(
     let Some(handler) = hook.of(container) else {
         return DONE;
     };
+    let begun = Instant::now();
     // what is dropped here is broken off: a command is killed with all that it started, a connection is closed
     let ended = tokio::select! {
         ended = carry_out(parts, pod, container, key, handler) => ended,
         () = line.cancelled() => Err("it was broken off before its end".to_owned()),
     };
+    spans.push((hook.name().to_owned(), begun.elapsed()));
     match ended {
         Ok(()) => DONE,
         Err(error) => Err(Failure {
@@ -102,7 +112,13 @@ async fn carry_out(
         let get = HttpGet::new(action, container, &address, Asker::Hook)?;
         // As a kubelet: whatever the server answers, it has been told. One that turns out to speak no TLS is told without.
         let sent = match get.send(NO_END).await {
-            Err(GetError::NotTls(_)) => get.without_tls().send(NO_END).await,
+            Err(GetError::NotTls(_)) => {
+                let sent = get.without_tls().send(NO_END).await;
+                if sent.is_ok() {
+                    tell_fallback(parts, pod, &get.authority());
+                }
+                sent
+            }
             sent => sent,
         };
         return match sent {
@@ -116,6 +132,18 @@ async fn carry_out(
         return Ok(());
     }
     Err("missing hook handler".to_owned())
+}
+
+/// A kubelet tells it of the pod, not of the container.
+fn tell_fallback(parts: &Parts, pod: &AdmittedPod, host: &str) {
+    let message = format!(
+        "request to HTTPS lifecycle hook {host} got HTTP response, retry with HTTP succeeded"
+    );
+    let reason = Reason::warning("LifecycleHTTPFallback", message);
+    let now = (parts.now)();
+    parts
+        .board
+        .note_event(pod.uid(), pod.name(), false, &reason, now);
 }
 
 fn named(handler: &LifecycleHandler) -> String {

@@ -5,7 +5,7 @@ use super::parts::Parts;
 use pod_lifecycle::Input;
 use pod_model::{AdmittedPod, ContainerKey, PodUid, ProbeKind, ProbeTarget, Reason};
 use pod_probes::{Exec, Listen, Named, Prober, Ran, Said, TryResult};
-use pod_worker::Inputs;
+use pod_worker::{Inputs, TimelineEntry};
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::{NodeMetrics, ProbeLabels};
@@ -70,14 +70,23 @@ impl Listen for Ear {
                 let message = format!("{} probe warning: {text}", capital(named.kind));
                 self.note(named, "ProbeWarning", message);
             }
-            Said::Errored(named, text) => {
-                let kind = capital(named.kind);
-                let message = format!("{kind} probe errored and resulted in unknown state: {text}");
+            Said::Errored(named, result, text) => {
+                let (kind, result) = (capital(named.kind), result.as_str());
+                let message =
+                    format!("{kind} probe errored and resulted in {result} state: {text}");
                 self.note(named, "Unhealthy", message);
             }
-            Said::Tried(named, result, took) => {
+            Said::Tried {
+                named,
+                result,
+                took,
+                is_first,
+            } => {
                 let ok = result == TryResult::Successful;
                 self.metrics.observe_probe(labels(named), ok, took);
+                if is_first {
+                    self.explain_first(named, ok, took);
+                }
             }
             Said::Gone(named) => self.metrics.forget_probe(labels(named)),
         }
@@ -88,6 +97,16 @@ impl Ear {
     fn tell(&self, input: Input) {
         // the worker ends with the agent
         let _ = self.inputs.observe(input);
+    }
+    fn explain_first(&self, named: Named<'_>, ok: bool, took: Duration) {
+        let entry = TimelineEntry {
+            at: (self.parts.now)(),
+            took: Some(took),
+            container: Some(named.container.name.to_string()),
+            what: format!("first {} probe", named.kind),
+            detail: if ok { "succeeded" } else { "failed" }.to_owned(),
+        };
+        self.parts.board.note(&named.container.pod, entry);
     }
     fn note(&self, named: Named<'_>, reason: &'static str, message: String) {
         let key = named.container;

@@ -4,9 +4,9 @@ use super::*;
 use crate::dial;
 use k8s_openapi::api::core::v1::HTTPHeader;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::PrivateKeyDer;
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -191,21 +191,62 @@ async fn of_a_long_body_no_more_is_read_than_needed() {
     assert_eq!((response.status, response.body.len()), (200, MOST_OUTPUT));
     let broken = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort";
     let broken = ask(vec![broken.into()]).await;
-    assert!(matches!(broken, Answer::Error(_)), "{broken:?}");
+    assert!(
+        matches!(broken, Answer::Error(ErrorResult::Failure, _)),
+        "{broken:?}"
+    );
+}
+
+/// A server with a certificate that nobody vouches for, which offers these protocols.
+fn acceptor(protocols: &[&[u8]]) -> tokio_rustls::TlsAcceptor {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    tokio_rustls::TlsAcceptor::from(Arc::new(config))
+}
+
+fn https(port: u16) -> HttpGet {
+    request(&HTTPGetAction {
+        scheme: Some("HTTPS".into()),
+        ..get(port, "/healthz")
+    })
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_http_2_only_is_asked_so() {
+    let acceptor = acceptor(&[b"h2"]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tell, mut asked) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let stream = acceptor.accept(stream).await.unwrap();
+        let answer = hyper::service::service_fn(move |request: http::Request<Incoming>| {
+            tell.send((request.uri().to_string(), request.headers().clone()))
+                .unwrap();
+            async { Ok::<_, std::convert::Infallible>(Response::new(String::from("ok"))) }
+        });
+        // the client leaves without a word
+        let _ = hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new())
+            .serve_connection(hyper_util::rt::TokioIo::new(stream), answer)
+            .await;
+    });
+    assert_eq!(https(port).check(SOON).await, Answer::Success);
+    let (uri, headers) = asked.recv().await.unwrap();
+    assert_eq!(uri, format!("https://127.0.0.1:{port}/healthz"));
+    assert_eq!(headers["user-agent"], "kube-probe/1.36");
 }
 
 #[tokio::test]
 async fn a_certificate_of_nobody_will_do() {
-    let certificate = CertificateDer::from(&include_bytes!("../../testdata/certificate.der")[..]);
-    let key = PrivateKeyDer::try_from(&include_bytes!("../../testdata/key.der")[..]).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let acceptor = acceptor(&[]);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -216,12 +257,6 @@ async fn a_certificate_of_nobody_will_do() {
         stream.write_all(answer.as_bytes()).await.unwrap();
         stream.shutdown().await.unwrap();
     });
-    let https = |port| {
-        request(&HTTPGetAction {
-            scheme: Some("HTTPS".into()),
-            ..get(port, "/")
-        })
-    };
     assert_eq!(https(port).check(SOON).await, Answer::Success);
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -235,7 +270,7 @@ async fn a_certificate_of_nobody_will_do() {
         let _ = stream.read_to_end(&mut rest).await;
     });
     let failure = format!(
-        "Get \"https://127.0.0.1:{port}/\": http: server gave HTTP response to HTTPS client"
+        "Get \"https://127.0.0.1:{port}/healthz\": http: server gave HTTP response to HTTPS client"
     );
     assert_eq!(https(port).check(SOON).await, Answer::Failure(failure));
 }
@@ -247,5 +282,24 @@ fn what_cannot_be_sent_is_said() {
         ..HTTPGetAction::default()
     };
     let error = HttpGet::new(&bad, &Container::default(), "a", Asker::Hook);
-    assert_eq!(error, Err("couldn't find port by name \"web\"".into()));
+    assert_eq!(
+        error,
+        Err("strconv.Atoi: parsing \"web\": invalid syntax".into())
+    );
+}
+
+#[test]
+fn without_tls_nobody_says_who_he_is() {
+    let action = HTTPGetAction {
+        scheme: Some("HTTPS".into()),
+        http_headers: Some(vec![HTTPHeader {
+            name: "Authorization".into(),
+            value: "Bearer secret".into(),
+        }]),
+        ..get(1, "/")
+    };
+    let secret = HttpGet::new(&action, &Container::default(), "a", Asker::Hook).unwrap();
+    assert!(secret.headers.contains_key(AUTHORIZATION));
+    let plain = secret.without_tls();
+    assert!(!plain.headers.contains_key(AUTHORIZATION) && !plain.url.tls);
 }

@@ -39,8 +39,8 @@ impl Listen for Ear {
             Said::Probed(probed) => format!("{} {}", probed.kind, probed.healthy),
             Said::Failed(failed) => format!("{} failed: {}", failed.kind, failed.message),
             Said::Warned(named, text) => format!("{} warned: {text}", named.kind),
-            Said::Errored(named, text) => format!("{} errored: {text}", named.kind),
-            Said::Tried(..) => return,
+            Said::Errored(named, _, text) => format!("{} errored: {text}", named.kind),
+            Said::Tried { .. } => return,
             Said::Gone(named) => format!("{} gone", named.kind),
         };
         self.0.send(text).unwrap();
