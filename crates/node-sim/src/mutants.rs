@@ -362,6 +362,11 @@ mutants! {
         let is_evicted = matches!(event, Event::Evict { .. });
         step(record, pod, if is_evicted { &wake } else { event }, context, now)
     };
+    waits_for_what_was_withdrawn, "what was taken back from the queue is waited for", |record, pod, event, context, now| {
+        let wake = Event::Wake;
+        let is_withdrawn = matches!(event, Event::Withdrawn(_));
+        step(record, pod, if is_withdrawn { &wake } else { event }, context, now)
+    };
     forgets_why_it_ends, "a pod that broke a limit ends as if it had been deleted", |record, pod, event, context, now|
         but(step(record, pod, event, context, now), |done| {
             if let Stage::Terminating(_) = done.record.stage {

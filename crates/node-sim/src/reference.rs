@@ -119,7 +119,7 @@ pub(crate) fn of_life(plan: &PodPlan, life: &Life, is_over: bool) -> Expected {
         let made = truth
             .into_iter()
             .flat_map(|(_, truth)| &truth.attempts)
-            .rfind(|(_, attempt)| attempt.executed || attempt.end.is_some());
+            .rfind(|(_, attempt)| attempt.counts());
         let last = match made {
             None => Last::NeverStarted,
             Some((number, attempt)) => {

@@ -1,6 +1,6 @@
 //! The shortest history that still breaks the rule that a long one broke: what can be left out is left out, one thing after another.
 
-use crate::history::{History, Op, Weather};
+use crate::history::{ContainerPlan, History, Op, Weather};
 use crate::run;
 use pod_lifecycle::Decide;
 
@@ -77,12 +77,16 @@ fn simpler(history: &History) -> Vec<History> {
         });
     }
     for pod in 0..history.pods.len() {
+        with(&|h| h.pods[pod].deadline_seconds = None);
+        with(&|h| h.pods[pod].gate = false);
         for container in 0..history.pods[pod].containers.len() {
             if history.pods[pod].containers.len() > 1 {
                 with(&|h| {
                     h.pods[pod].containers.remove(container);
                 });
             }
+            with(&|h| make_plain(&mut h.pods[pod].containers[container]));
+            with(&|h| h.pods[pod].containers[container].probes.clear());
             with(&|h| {
                 let programs = &mut h.pods[pod].containers[container].programs;
                 if programs.len() > 1 {
@@ -95,6 +99,22 @@ fn simpler(history: &History) -> Vec<History> {
         with(&|h| h.ops[at].0 = 0);
     }
     all
+}
+
+/// Without hooks and probes, and a policy of its own.
+fn make_plain(container: &mut ContainerPlan) {
+    container.probes.clear();
+    container.post_start = false;
+    container.pre_stop = false;
+    container.policy = None;
+    container.restart_on.clear();
+    for program in &mut container.programs {
+        program.fit_after_ms = 0;
+        program.sick_after_ms = None;
+        program.startup_fails_after_ms = None;
+        program.flaps = 0;
+        program.post_start_fails = false;
+    }
 }
 
 fn names_pod(op: &Op, pod: usize) -> bool {

@@ -34,7 +34,7 @@ pub(crate) struct Attempt {
     pub(crate) hooked: bool,
     /// Its `preStop` was begun.
     pub(crate) pre_stopped: bool,
-    /// What the core was told by its probes, and what of it was written down.
+    /// What the core was told of it, and what of that was written down.
     pub(crate) known: Known,
     written: Known,
     /// A probe or its `postStart` was told to have failed: it is ended for that.
@@ -50,13 +50,15 @@ pub(crate) struct Attempt {
     pub(crate) has_to_go: bool,
 }
 
-/// What probes said of an attempt.
+/// What was said of an attempt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Known {
     /// Its startup probe has passed.
     pub(crate) passed: bool,
     /// What its readiness probe said last.
     pub(crate) fit: bool,
+    /// That it was made.
+    pub(crate) made: bool,
 }
 
 /// Whether something has to be so, or only may be.
@@ -381,6 +383,15 @@ impl Attempt {
     pub(crate) fn has_started(&self, plan: &ContainerPlan) -> bool {
         let probed = plan.probes.contains(&ProbeKind::Startup);
         (self.hooked || !plan.post_start) && (self.known.passed || !probed)
+    }
+    /// It is in some record, whatever becomes of it.
+    pub(crate) fn is_recorded(&mut self) {
+        self.known.made = true;
+        self.written.made = true;
+    }
+    /// Somebody can know that there was this attempt: not of one that is gone without a trace before its start was told.
+    pub(crate) fn counts(&self) -> bool {
+        (self.executed || self.end.is_some()) && (self.known.made || !self.vanished)
     }
     pub(crate) fn lives(&self) -> bool {
         self.executed && self.end.is_none() && !self.vanished

@@ -7,7 +7,9 @@ use super::probing::Prober;
 use super::{Happening, MS, SECOND, World, note};
 use crate::kind::{Kind, Moment};
 use pod_lifecycle::{Input, NodeCore, PodRecord, Settings};
-use pod_model::{Action, ContainerKey, ExitSeen, Fact, Failure, MonoTime, Observed, PodUid, Seq};
+use pod_model::{
+    Action, ContainerKey, ExitSeen, Fact, Failure, MonoTime, Observed, ObservedState, PodUid, Seq,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -238,6 +240,12 @@ impl World<'_> {
         if let Some(agent) = &mut self.agent {
             agent.looked = true;
         }
+        for (key, container) in &observed.containers {
+            if container.state != ObservedState::Created && self.truth.known_attempt(key).is_some()
+            {
+                self.truth.attempt(key).known.made = true;
+            }
+        }
         self.input(Input::Observed(observed));
     }
 
@@ -289,6 +297,9 @@ impl World<'_> {
             seen.exit.code,
             seen.exit.cause
         );
+        if self.truth.known_attempt(&seen.container).is_some() {
+            self.truth.attempt(&seen.container).known.made = true;
+        }
         self.input(Input::Exit(seen.clone()));
         self.judge_exit_told(&seen);
     }
@@ -318,6 +329,9 @@ impl World<'_> {
         }
         if !is_broken_off {
             self.hook_answered(&fact);
+        }
+        if let (Action::Start { container, .. }, Ok(_)) = (&fact.key, &fact.outcome) {
+            self.truth.attempt(container).known.made = true;
         }
         // of a former life, perhaps, while the next one waits to begin the same
         if !is_broken_off {
@@ -515,10 +529,10 @@ fn reread(record: &PodRecord) -> PodRecord {
     serde_json::from_slice(&text).unwrap_or_else(|error| panic!("a record cannot be read: {error}"))
 }
 
-fn word(state: &pod_model::ObservedState) -> &'static str {
+fn word(state: &ObservedState) -> &'static str {
     match state {
-        pod_model::ObservedState::Created => "made",
-        pod_model::ObservedState::Running { .. } => "runs",
-        pod_model::ObservedState::Exited(_) => "ended",
+        ObservedState::Created => "made",
+        ObservedState::Running { .. } => "runs",
+        ObservedState::Exited(_) => "ended",
     }
 }

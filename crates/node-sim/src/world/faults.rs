@@ -191,7 +191,7 @@ impl World<'_> {
         let starting = self.starting();
         let ends_itself = self.ends_itself(uid) || self.may_be_past_deadline(uid);
         let life = self.truth.life(uid);
-        let ends_itself = ends_itself || life.evicted == Holds::Maybe;
+        let ends_itself = ends_itself || life.evicted != Holds::No;
         let is_first = !std::mem::replace(&mut life.deleted, true);
         let from = mono.plus(grace);
         life.ends_itself |= is_first && ends_itself;
@@ -321,7 +321,9 @@ impl World<'_> {
         }
         let at = self.now().mono;
         for key in self.unwritten_ends() {
-            self.truth.attempt(&key).end = Some(End {
+            let attempt = self.truth.attempt(&key);
+            attempt.is_recorded();
+            attempt.end = Some(End {
                 code: 137,
                 at,
                 unknown: true,

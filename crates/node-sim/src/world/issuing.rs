@@ -122,7 +122,8 @@ impl World<'_> {
             Kind::EnsureImage if pulls => chance.pick(&[50, 500, 3_000, 20_000]) * MS,
             Kind::EnsureImage | Kind::Stop | Kind::Kill => chance.below(300_000),
             Kind::Prepare(_) | Kind::Forget => chance.below(3 * MS),
-            Kind::PostStart | Kind::PreStop => chance.pick(&[1, 20, 500, 4_000]) * MS,
+            // the longest is longer than most graces
+            Kind::PostStart | Kind::PreStop => chance.pick(&[1, 20, 500, 4_000, 40_000]) * MS,
             Kind::Start | Kind::Remove => MS + chance.below(8) * MS,
             Kind::Undo(_) => chance.below(30) * MS,
         }
