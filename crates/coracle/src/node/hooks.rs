@@ -143,7 +143,7 @@ fn tell_fallback(parts: &Parts, pod: &AdmittedPod, host: &str) {
     let now = (parts.now)();
     parts
         .board
-        .note_event(pod.uid(), pod.name(), false, &reason, now);
+        .note_event(pod.uid(), pod.name(), None, &reason, now);
 }
 
 fn named(handler: &LifecycleHandler) -> String {

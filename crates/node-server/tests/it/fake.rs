@@ -262,7 +262,7 @@ impl Node for Fake {
     async fn add_ephemeral_container(
         &self,
         _: PodUid,
-        container: serde_json::Value,
+        container: Value,
     ) -> Result<(), NodeError> {
         match container["name"].as_str() {
             Some(_) => Ok(()),
