@@ -135,7 +135,7 @@ fn ask(from: &Sandbox, address: &str) -> String {
 }
 
 #[test]
-fn of_two_pods_with_one_host_port_the_second_is_told() {
+fn of_two_pods_with_one_host_port_the_second_is_not_taken_on() {
     let node = Node::start();
     let wants = |name: &str| {
         pod(name)
@@ -145,12 +145,12 @@ fn of_two_pods_with_one_host_port_the_second_is_told() {
     node.apply(&wants("first"));
     node.wait_ready("first");
     node.apply(&wants("second"));
-    wait_until("it to be said", seconds(20), || {
-        let second = node.pod("second");
-        let events = String::from_utf8_lossy(&node.coracle(&["get", "events"]).stdout).into_owned();
-        second.is_none_or(|pod| !pod.is_ready())
-            && (events.contains("8089") || node.agent_log().contains("8089"))
-    });
+    let second = node.wait_phase("second", "Failed");
+    assert_eq!(second.value["status"]["reason"], "NodePorts");
+    assert_eq!(
+        second.value["status"]["message"],
+        "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
+    );
     assert!(node.wait_ready("first").is_ready());
 }
 
