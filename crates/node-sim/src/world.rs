@@ -299,7 +299,9 @@ impl<'h> World<'h> {
         let world = self.queue.first_key_value().map(|((at, _), _)| *at);
         let wake = self.agent.as_ref().and_then(|a| a.core.next_wake());
         let wake = wake.map(|at| {
-            let t = at.0.saturating_add(self.booted_at).saturating_sub(BOOT_TAKES);
+            let t =
+                at.0.saturating_add(self.booted_at)
+                    .saturating_sub(BOOT_TAKES);
             t.max(self.t)
         });
         [world, wake].into_iter().flatten().min()
