@@ -357,6 +357,10 @@ mutants! {
         but(step(record, pod, event, context, now), |done| {
             done.record.conditions.ready = done.record.conditions.containers_ready;
         });
+    says_initialized_too_soon, "a pod is said to be initialized as soon as its sandbox is made", |record, pod, event, context, now|
+        but(step(record, pod, event, context, now), |done| {
+            done.record.conditions.initialized.holds |= done.record.sandbox.is_ready();
+        });
     ignores_evictions, "a pod that broke a limit goes on", |record, pod, event, context, now| {
         let wake = Event::Wake;
         let is_evicted = matches!(event, Event::Evict { .. });

@@ -1,7 +1,7 @@
 //! What a status may say of containers that run, and has to: what the core was told of them, no more and no less.
 
 use super::World;
-use crate::history::ContainerPlan;
+use crate::history::{ContainerPlan, PodPlan};
 use k8s_openapi::api::core::v1::{ContainerStatus, PodStatus};
 use pod_lifecycle::StatusUpdate;
 use pod_model::{PodUid, ProbeKind};
@@ -38,29 +38,51 @@ impl World<'_> {
                 wrong = Some(format!("{}/{}", update.uid, status.name));
             }
         }
-        let ready = (
-            holds(&update.status, "ContainersReady"),
-            holds(&update.status, "Ready"),
-        );
-        let gate = self.gate_told(&update.uid);
-        let is_gated = gate.is_some_and(|is_open| ready.1 != (ready.0 && is_open));
-        if is_gated {
-            return self.find("a pod is ready with its containers and its gate", || {
-                format!("{}: {ready:?}, the gate {gate:?}", update.uid)
-            });
-        }
         if let Some(text) = wrong {
-            self.find("what is ready is what was told", || text);
+            return self.find("what is ready is what was told", || text);
+        }
+        let is_wrong = self.is_condition_wrong(plan, update);
+        if let Some(condition) = is_wrong {
+            self.find("conditions follow from the containers", || {
+                format!("{}: {condition}", update.uid)
+            });
         }
     }
 
-    /// Whether the gate is open, if there is one, and this agent was told of it.
-    fn gate_told(&self, uid: &PodUid) -> Option<bool> {
-        let agent = self.agent.as_ref()?;
-        let is_gated = self.pod_plan(uid)?.gate;
+    /// The first condition that does not say what its containers and its gate say.
+    fn is_condition_wrong(&self, plan: &PodPlan, update: &StatusUpdate) -> Option<&'static str> {
+        let status = &update.status;
+        let phase = status.phase.as_deref().unwrap_or_default();
+        let is_over = ["Succeeded", "Failed"].contains(&phase);
+        let runs_on = |name: &str| {
+            let mut containers = plan.containers.iter();
+            containers.any(|c| c.name == name && (c.sidecar || !c.init))
+        };
+        let are_ready = !is_over && all(status).all(|s| s.ready || !runs_on(&s.name));
+        let gate = self.gate_told(plan, &update.uid);
+        let life = self.truth.lives.get(&update.uid)?;
+        let has_initialized = |c: &ContainerPlan| {
+            let mut attempts = life.attempts(&c.name);
+            !c.init || attempts.any(|a| c.sidecar || a.end.is_some_and(|end| end.code == 0))
+        };
+        if holds(status, "ContainersReady") != are_ready {
+            Some("ContainersReady")
+        } else if gate.is_some_and(|is_open| holds(status, "Ready") != (are_ready && is_open)) {
+            Some("Ready")
+        } else if holds(status, "Initialized") && !plan.containers.iter().all(has_initialized) {
+            Some("Initialized")
+        } else {
+            None
+        }
+    }
+    /// Whether the gate is open, or there is none; `None` if this agent was not told of it.
+    fn gate_told(&self, plan: &PodPlan, uid: &PodUid) -> Option<bool> {
+        if !plan.gate {
+            return Some(true);
+        }
         let goes = self.truth.lives.get(uid)?.deleted;
-        let told = agent.gates.get(uid).copied();
-        told.filter(|_| is_gated && !goes)
+        let told = self.agent.as_ref()?.gates.get(uid).copied();
+        told.filter(|_| !goes)
     }
 
     fn is_as_told(&self, uid: &PodUid, plan: &ContainerPlan, status: &ContainerStatus) -> bool {
