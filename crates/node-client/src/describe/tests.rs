@@ -111,7 +111,7 @@ Events:
 }
 
 /// The lines of a description from one that begins with `from` to the one before `until`.
-fn part(pod: serde_json::Value, from: &str, until: &str) -> String {
+fn part(pod: Value, from: &str, until: &str) -> String {
     let pod: Pod = serde_json::from_value(pod).unwrap();
     let text = describe(&pod, &[], "2026-11-21T10:00:00Z".parse().unwrap());
     let lines = text.lines().skip_while(|line| !line.starts_with(from));
@@ -155,7 +155,7 @@ fn a_readiness_gate_has_the_status_of_its_condition() {
 
 #[test]
 fn a_sidecar_stands_with_the_init_containers_and_runs() {
-    let status = |name: &str, state: serde_json::Value| {
+    let status = |name: &str, state: Value| {
         json!({
             "name": name, "ready": true, "restartCount": 0, "image": "demo:1", "imageID": "sha256:1",
             "containerID": "coracle://2", "state": state,
