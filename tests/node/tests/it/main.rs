@@ -3,6 +3,7 @@
 mod bad_images;
 mod bad_input;
 mod commands;
+mod container_rules;
 mod defaults;
 mod hooks;
 mod http;
@@ -13,6 +14,7 @@ mod logs;
 mod manifests;
 mod network;
 mod pod_life;
+mod probe_servers;
 mod probes;
 mod propagation;
 mod registries;
