@@ -89,7 +89,7 @@ pub struct Worker<E, R, C> {
 impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
     /// Builds; nothing runs before [`Self::run`]. `core` may have been restored from records already.
     pub fn new(
-        core: NodeCore,
+        mut core: NodeCore,
         executor: Arc<E>,
         records: R,
         clock: C,
@@ -103,6 +103,10 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
             if let (Some(pod), Some(record)) = (core.pod(uid), core.record(uid)) {
                 board.add_pod(pod.clone(), record.first_seen);
             }
+        }
+        // whoever reads pods before the loop runs sees what the last agent said of them, and not nothing
+        while let Some(update) = core.poll_publish() {
+            board.set_status(&update.uid, update.status);
         }
         Self {
             core,

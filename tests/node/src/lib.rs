@@ -7,6 +7,7 @@
 //! | [`view`] | what the node says of a pod, read by name |
 //! | [`leaks`] | everything a node may leave behind, counted before and after |
 //! | [`image`], [`archive`], [`registry`], [`liar`] | images made layer by layer, as archives, in a real registry, or served by one that lies |
+//! | [`answering`] | servers that a test answers for |
 //! | [`prometheus`] | a real Prometheus that scrapes, and promtool |
 //! | [`http`], [`process`], [`wait`] | a small HTTP client, `/proc`, waiting for a predicate with a deadline |
 //!
@@ -19,6 +20,7 @@
     reason = "a failing test shows what its node said"
 )]
 
+pub mod answering;
 pub mod archive;
 pub mod http;
 pub mod image;

@@ -3,6 +3,7 @@
 mod bad_images;
 mod bad_input;
 mod commands;
+mod container_rules;
 mod debugging;
 mod defaults;
 mod hooks;
@@ -14,6 +15,7 @@ mod logs;
 mod manifests;
 mod network;
 mod pod_life;
+mod probe_servers;
 mod probes;
 mod propagation;
 mod registries;

@@ -3,6 +3,7 @@
 use node_tests::manifest::{Manifest, idle};
 use node_tests::{Node, pod, process, seconds, sh, wait_for, wait_until};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 
 /// A probe each second that needs one failure.
 fn probe(handler: Value) -> Value {
@@ -158,6 +159,70 @@ fn servers_are_asked_over_the_network() {
     assert_eq!(web.uid(), main.uid());
 }
 
+/// Whether one of the node's processes has this word in its command line.
+fn has_process(node: &Node, word: &str) -> bool {
+    let processes = node.processes();
+    let mut words = processes.iter().flat_map(|pid| process::command_line(*pid));
+    words.any(|known| known == word)
+}
+
+/// The cgroups of exec sessions whose names begin so: `own-` of the agent's, `exec-` of people's.
+fn sessions(node: &Node, prefix: &str) -> Vec<PathBuf> {
+    let mut all = process::cgroup_directories(&node.cgroup_root);
+    all.retain(|directory| {
+        let name = directory.file_name().unwrap_or_default();
+        name.to_string_lossy().starts_with(prefix)
+    });
+    all
+}
+
+#[test]
+fn a_new_agent_ends_the_probes_and_hooks_of_the_one_that_was_killed() {
+    let node = Node::start();
+    let once = |number: &str| {
+        format!("test -e /tmp/{number} && exit 0; touch /tmp/{number}; sleep {number} & sleep 9999")
+    };
+    let mut probe = exec(&once("7777"));
+    probe["timeoutSeconds"] = json!(600);
+    let hook = json!({"postStart": {"exec": {"command": ["/bin/sh", "-c", once("8888")]}}});
+    node.apply(
+        &pod("probed")
+            .container(idle("main"))
+            .with("livenessProbe", probe),
+    );
+    node.apply(
+        &pod("hooked")
+            .container(idle("main"))
+            .with("lifecycle", hook),
+    );
+    node.wait_ready("probed");
+    let mut person = node.ask(&["exec", "probed", "-c", "main", "--", "sleep", "6666"]);
+    let mut person = node
+        .sandbox
+        .enter(|| person.spawn())
+        .expect("start coracle");
+    wait_until("all to run", seconds(20), || {
+        ["6666", "7777", "8888"]
+            .iter()
+            .all(|word| has_process(&node, word))
+    });
+    let before = sessions(&node, "own-");
+    node.restart_agent();
+    wait_until("the agent's own sessions to end", seconds(20), || {
+        !has_process(&node, "7777")
+            && !has_process(&node, "8888")
+            && before.iter().all(|directory| !directory.exists())
+    });
+    assert!(!before.is_empty());
+    let people = sessions(&node, "exec-");
+    assert!(has_process(&node, "6666"), "the person's session was ended");
+    assert!(!people.is_empty());
+    // its connection went with the agent
+    let _ = person.wait();
+    let probed = node.pod("probed").expect("the pod");
+    assert_eq!(probed.container("main").restarts(), 0);
+}
+
 #[test]
 fn of_a_probe_that_takes_too_long_nothing_is_left() {
     let node = Node::start();
@@ -169,16 +234,10 @@ fn of_a_probe_that_takes_too_long_nothing_is_left() {
     );
     wait_event(&node, "timed out after 1s");
     wait_until("no process of the probe", seconds(10), || {
-        !node.processes().iter().any(|pid| {
-            let words = process::command_line(*pid);
-            words.iter().any(|word| word == "7777" || word == "8888")
-        })
+        !has_process(&node, "7777") && !has_process(&node, "8888")
     });
     wait_until("no cgroup of the probe", seconds(10), || {
-        let directories = process::cgroup_directories(&node.cgroup_root);
-        !directories
-            .iter()
-            .any(|directory| directory.to_string_lossy().contains("/exec-"))
+        sessions(&node, "own-").is_empty()
     });
     let main = node.pod("hangs").expect("the pod");
     assert!(main.container("main").is_running());
@@ -209,4 +268,47 @@ fn what_a_probe_found_outlives_the_agent() {
             .contains("probe_type=\"Readiness\",result=\"successful\"")
     });
     assert_eq!(conditions(&node), before);
+}
+
+#[test]
+fn whoever_reads_pods_sees_no_flap_through_a_restart() {
+    let node = Node::start();
+    node.apply(
+        &pod("steady")
+            .container(idle("main"))
+            .with("startupProbe", exec("true"))
+            .with("readinessProbe", exec("true"))
+            .with("livenessProbe", exec("true")),
+    );
+    node.wait_ready("steady");
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut reads = 0;
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                // nobody answers while there is no agent
+                let Ok(answer) = node.fetch(&node.address, "/pods") else {
+                    continue;
+                };
+                let list = answer.json().expect("JSON");
+                let status = &list["items"][0]["status"];
+                let conditions = status["conditions"].as_array().expect("conditions");
+                let ready = conditions.iter().find(|c| c["type"] == "Ready");
+                assert_eq!(ready.expect("Ready")["status"], "True", "{status:#}");
+                let main = &status["containerStatuses"][0];
+                assert_eq!(
+                    (&main["ready"], &main["started"]),
+                    (&json!(true), &json!(true))
+                );
+                reads += 1;
+            }
+            reads
+        });
+        for _ in 0..3 {
+            node.restart_agent();
+            node.wait_ready("steady");
+        }
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(reader.join().expect("the reader") > 3);
+    });
 }
