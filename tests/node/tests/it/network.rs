@@ -135,26 +135,6 @@ fn ask(from: &Sandbox, address: &str) -> String {
 }
 
 #[test]
-fn of_two_pods_with_one_host_port_the_second_is_told() {
-    let node = Node::start();
-    let wants = |name: &str| {
-        pod(name)
-            .container(idle("main"))
-            .with("ports", json!([{"containerPort": 80, "hostPort": 8089}]))
-    };
-    node.apply(&wants("first"));
-    node.wait_ready("first");
-    node.apply(&wants("second"));
-    wait_until("it to be said", seconds(20), || {
-        let second = node.pod("second");
-        let events = String::from_utf8_lossy(&node.coracle(&["get", "events"]).stdout).into_owned();
-        second.is_none_or(|pod| !pod.is_ready())
-            && (events.contains("8089") || node.agent_log().contains("8089"))
-    });
-    assert!(node.wait_ready("first").is_ready());
-}
-
-#[test]
 fn a_pod_cannot_reach_the_nodes_loopback() {
     let node = Node::start();
     node.apply(&pod("curious").container(idle("main")));
