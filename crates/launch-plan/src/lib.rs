@@ -47,6 +47,6 @@ pub use facts::{
 pub use fds::{BindSource, FdSource, NamespaceKind, PodFile};
 pub use plan::{Planned, plan};
 pub use security::SeccompSource;
-pub use signal::{parse_signal, stop_signal};
+pub use signal::{parse_signal, signal_name, stop_signal};
 pub use tenant::FromTenant;
 pub use user::MAX_USER_FILE_BYTES;

@@ -71,6 +71,19 @@ pub fn parse_signal(text: &str) -> Option<Signal> {
     (RTMIN..=RTMAX).contains(&number).then_some(Signal(number))
 }
 
+/// By the name that `stopSignal` of the API has for it: `SIGTERM`, `SIGRTMIN+3`, `SIGRTMAX`.
+pub fn signal_name(signal: Signal) -> String {
+    let of_name = NAMES.iter().find(|(_, number)| *number == signal.0);
+    match (of_name, signal.0) {
+        (Some((name, _)), _) => format!("SIG{name}"),
+        (None, RTMIN) => "SIGRTMIN".to_owned(),
+        (None, RTMAX) => "SIGRTMAX".to_owned(),
+        // the API has no SIGRTMIN+16 and beyond
+        (None, number) if number > RTMIN + 15 => format!("SIGRTMAX-{}", RTMAX - number),
+        (None, number) => format!("SIGRTMIN+{}", number - RTMIN),
+    }
+}
+
 /// The signal that asks a container to stop: the pod's `lifecycle.stopSignal`, else the image's, else TERM. A name that is none counts as
 /// not given: a stop must not fail.
 pub fn stop_signal(container: &Container, image: &FromTenant<ImageConfig>) -> Signal {
@@ -115,6 +128,21 @@ mod tests {
             ("NONE", None),
         ] {
             assert_eq!(parse_signal(text).map(|s| s.0), number, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_signal_has_the_name_that_the_api_knows() {
+        for (number, name) in [
+            (15, "SIGTERM"),
+            (6, "SIGABRT"),
+            (34, "SIGRTMIN"),
+            (37, "SIGRTMIN+3"),
+            (50, "SIGRTMAX-14"),
+            (64, "SIGRTMAX"),
+        ] {
+            assert_eq!(signal_name(Signal(number)), name);
+            assert_eq!(parse_signal(name), Some(Signal(number)), "{name}");
         }
     }
 

@@ -1,8 +1,8 @@
 //! The one table of what a manifest may say: every field that this agent honours, and why some others are refused.
 //!
 //! A field is added here in the change that makes the agent honour it, and nowhere else. Fields that are in the API and not in this
-//! table are refused as "not supported by this node", so that nothing is parsed and ignored. What only a scheduler reads (node
-//! selectors, affinity, tolerations, priorities) is no business of a node agent; it is accepted as [`Foreign`].
+//! table are refused as "not supported by this node", so that nothing is parsed and ignored. What only a scheduler reads (affinity to
+//! other pods, tolerations, classes of priorities) is no business of a node agent; it is accepted as [`Foreign`].
 
 use crate::shape::Shape::{
     Bool, Foreign, Int32, Int64, IntOrName, List, Map, Object, Quantity, Text,
@@ -92,12 +92,13 @@ static SPEC: &[Field] = &[
     yes("initContainers", List(&Object(CONTAINER))),
     yes("containers", List(&Object(CONTAINER))),
     yes("volumes", List(&Object(VOLUME))),
-    yes("nodeSelector", Foreign),
+    yes("nodeSelector", Map(&Text)),
+    // What it requires of the node; the rest is for a scheduler.
     yes("affinity", Foreign),
     yes("tolerations", Foreign),
     yes("topologySpreadConstraints", Foreign),
     yes("schedulerName", Foreign),
-    yes("priority", Foreign),
+    yes("priority", Int32),
     yes("priorityClassName", Foreign),
     yes("preemptionPolicy", Foreign),
     only("serviceAccountName", Text, is_empty, SERVICE_ACCOUNT),
@@ -153,12 +154,7 @@ static DNS_CONFIG: &[Field] = &[
 ];
 static DNS_OPTION: &[Field] = &[yes("name", Text), yes("value", Text)];
 
-static OS: &[Field] = &[only(
-    "name",
-    Text,
-    |v| is(v, "linux"),
-    "this node runs linux",
-)];
+static OS: &[Field] = &[yes("name", Text)];
 
 static SECCOMP: &[Field] = &[yes("type", Text), yes("localhostProfile", Text)];
 
@@ -170,13 +166,9 @@ static POD_SECURITY_CONTEXT: &[Field] = &[
     yes("supplementalGroupsPolicy", Text),
     yes("fsGroup", Int64),
     yes("seccompProfile", Object(SECCOMP)),
-    only(
-        "sysctls",
-        Foreign,
-        is_empty,
-        "sysctls are not supported by this node",
-    ),
+    yes("sysctls", List(&Object(SYSCTL))),
 ];
+static SYSCTL: &[Field] = &[yes("name", Text), yes("value", Text)];
 
 static CONTAINER_SECURITY_CONTEXT: &[Field] = &[
     yes("runAsUser", Int64),

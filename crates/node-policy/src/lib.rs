@@ -1,4 +1,5 @@
-//! What a pod's resources mean to this node: its QoS class, the numbers of its cgroups, its OOM score, and what it may not do to the disk.
+//! What a pod means to this node: whether it is taken on, its QoS class, the numbers of its cgroups, its OOM score, and what it may not do
+//! to the disk.
 //!
 //! Pure: a pod and facts of the node go in, numbers come out. No file of the kernel is known here; `cgroup-tree` writes the numbers.
 //! What each function computes is what the kubelet computes (`pkg/apis/core/v1/helper/qos`, `pkg/kubelet/cm/helpers_linux.go`,

@@ -64,6 +64,7 @@ impl Scene<'_> {
                 container.made = Some(Made {
                     attempt,
                     image_id: String::new(),
+                    process: None,
                 });
                 container.succeeded = true;
                 container.state = ContainerState::Down;

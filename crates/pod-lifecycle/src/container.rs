@@ -1,7 +1,7 @@
 //! What is remembered of one container.
 
 use crate::{CrashBackOff, Ending, PullBackOff, Retry};
-use pod_model::{Attempt, ContainerName, ImageFact, MonoTime, WallTime};
+use pod_model::{Attempt, ContainerName, ImageFact, MonoTime, ProcessFacts, WallTime};
 use serde::{Deserialize, Serialize};
 
 /// How many of the latest endings of a container are kept: `state` and `lastState` of its status need one each.
@@ -189,6 +189,9 @@ pub struct Made {
     pub attempt: Attempt,
     /// `imageID` of the status; empty if a record was lost and nobody knows.
     pub image_id: String,
+    /// `None`: nobody was told how it was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessFacts>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use crate::view::is_started;
 use crate::{ContainerRecord, ContainerState, Ending, Made, Remains, Retry, WaitReason, Waiting};
 use pod_model::{
     Action, Attempt, ContainerKey, ContainerName, ContainerRole, ExitRecord, Failure,
-    FailureReason, MonoTime, Now, Reason,
+    FailureReason, MonoTime, Now, ProcessFacts, Reason,
 };
 use std::time::Duration;
 
@@ -266,7 +266,13 @@ impl Scene<'_> {
     }
 
     /// The executor says that the program runs.
-    pub(crate) fn started(&mut self, key: &ContainerKey, pid: u32, at: Now) {
+    pub(crate) fn started(
+        &mut self,
+        key: &ContainerKey,
+        pid: u32,
+        at: Now,
+        process: Option<&ProcessFacts>,
+    ) {
         let live = self.newly_live(key, pid, at.wall, at.mono);
         let Some(container) = self.record.container_mut(&key.name) else {
             return;
@@ -278,6 +284,10 @@ impl Scene<'_> {
         }
         container.state = ContainerState::Up(live);
         self.was_started(&key.name, key.attempt, at.mono);
+        let container = self.record.container_mut(&key.name);
+        if let Some(made) = container.and_then(|container| container.made.as_mut()) {
+            made.process = process.cloned();
+        }
     }
 
     /// The attempt was made and started, however that became known; it was seen to run `at` this time.
@@ -304,7 +314,11 @@ impl Scene<'_> {
             .or(container.made.as_ref().map(|made| &made.image_id))
             .cloned()
             .unwrap_or_default();
-        container.made = Some(Made { attempt, image_id });
+        container.made = Some(Made {
+            attempt,
+            image_id,
+            process: None,
+        });
         container.next = container.next.max(attempt.next());
         self.say(Reason::normal("Created", "Container created").of(name));
     }

@@ -29,10 +29,10 @@ impl Scene<'_> {
             (Action::EnsureImage { container, .. }, Err(failure)) => {
                 self.image_not_ensured(container, failure)
             }
-            (Action::Start { container, .. }, Ok(Outcome::Started { pid, at })) => {
-                self.started(container, *pid, *at)
+            (Action::Start { container, .. }, Ok(Outcome::Started { pid, at, process })) => {
+                self.started(container, *pid, *at, Some(process))
             }
-            (Action::Start { container, .. }, Ok(_)) => self.started(container, 0, fact.at),
+            (Action::Start { container, .. }, Ok(_)) => self.started(container, 0, fact.at, None),
             (Action::Start { container, .. }, Err(failure)) => {
                 self.not_started(container, failure, fact.at)
             }

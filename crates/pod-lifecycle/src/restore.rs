@@ -41,6 +41,7 @@ impl PodRecord {
                     container.made = Some(Made {
                         attempt,
                         image_id: String::new(),
+                        process: None,
                     });
                 }
                 container.ended(Ending::lost(attempt, started, now));

@@ -5,6 +5,7 @@ use crate::{PartState, Retry, Stage};
 use pod_model::{Action, Failure, Reason, SandboxPart};
 use std::time::Duration;
 
+const SANDBOX_CHANGED: &str = "Pod sandbox changed, it will be killed and re-created.";
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
@@ -19,17 +20,21 @@ impl Scene<'_> {
         if self.fail_past_deadline() {
             return;
         }
-        if std::mem::take(&mut self.record.rebooted) {
+        let was_rebooted = std::mem::take(&mut self.record.rebooted);
+        if was_rebooted {
             self.begin_again_after_reboot();
         }
         if self.record.restarting_all {
             self.begin_all_again();
         }
-        self.record.stage = if self.has_ended() {
-            self.terminating_by_itself()
-        } else {
-            Stage::Preparing
-        };
+        if self.has_ended() {
+            self.record.stage = self.terminating_by_itself();
+            return;
+        }
+        if was_rebooted {
+            self.say(Reason::normal("SandboxChanged", SANDBOX_CHANGED));
+        }
+        self.record.stage = Stage::Preparing;
     }
 
     /// [`Stage::Preparing`]: the three parts do not need each other, so all are made at once, and the first images are looked for

@@ -12,8 +12,8 @@ use crate::{
 };
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated,
-    ContainerStateWaiting, ContainerStatus, HostIP, PodCondition, PodIP, PodStatus,
-    VolumeMountStatus,
+    ContainerStateWaiting, ContainerStatus, ContainerUser, HostIP, LinuxContainerUser,
+    PodCondition, PodIP, PodStatus, VolumeMountStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -234,6 +234,7 @@ fn container_status(
     };
     let longest = LONGEST_MESSAGES_OF_A_POD / record.containers.len().max(1);
     let made = container.made.as_ref();
+    let process = made.and_then(|made| made.process.as_ref());
     ContainerStatus {
         name: container.name.to_string(),
         image: spec.image.clone().unwrap_or_default(),
@@ -249,6 +250,16 @@ fn container_status(
                 .map(|ending| terminated(ending, &id, longest))
                 .unwrap_or_default(),
         ),
+        user: process.map(|process| ContainerUser {
+            linux: Some(LinuxContainerUser {
+                uid: i64::from(process.uid),
+                gid: i64::from(process.gid),
+                supplemental_groups: list(process.supplementary_gids.iter().map(|g| i64::from(*g))),
+            }),
+        }),
+        stop_signal: process
+            .map(|process| process.stop_signal.clone())
+            .filter(|signal| !signal.is_empty()),
         // what the node has given it: for now always what it asks for
         resources: made.map(|_| spec.resources.clone().unwrap_or_default()),
         allocated_resources: made

@@ -155,8 +155,20 @@ pub enum Outcome {
     Started {
         pid: u32,
         at: Now,
+        process: ProcessFacts,
     },
     Done,
+}
+
+/// What a container's first process is, as its status says it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ProcessFacts {
+    pub uid: u32,
+    pub gid: u32,
+    /// `user.linux.supplementalGroups`
+    pub supplementary_gids: Vec<u32>,
+    /// What asks it to stop, by the API's name: `SIGTERM`.
+    pub stop_signal: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

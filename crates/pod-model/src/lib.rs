@@ -25,7 +25,7 @@ pub mod time;
 
 pub use action::{
     Action, ActionKey, ExitSeen, Fact, Failure, FailureReason, Fault, ImageFact, Outcome,
-    SandboxPart, Signal,
+    ProcessFacts, SandboxPart, Signal,
 };
 pub use ids::{Attempt, ContainerId, ContainerKey, ContainerName, IdError, PodName, PodUid};
 pub use observed::{ExitCause, ExitRecord, Observed, ObservedContainer, ObservedState, Seq};

@@ -1,6 +1,7 @@
 //! What can go wrong, whose fault it is, and whether trying again may help.
 
 use crate::config::{Cidr, HostPort};
+use crate::sysctls::Sysctl;
 use pod_model::{Fault, PodUid};
 use std::io;
 use std::net::Ipv4Addr;
@@ -18,6 +19,17 @@ pub enum NetworkError {
     #[error("cannot create new {what} namespaces for a pod")]
     Namespaces {
         what: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot enter the pod's namespaces")]
+    Enter {
+        #[source]
+        source: io::Error,
+    },
+    #[error("the kernel refuses sysctl {} the value {:?}", .sysctl.path, .sysctl.value)]
+    Sysctl {
+        sysctl: Sysctl,
         #[source]
         source: io::Error,
     },
@@ -71,7 +83,9 @@ pub enum NetworkError {
 impl NetworkError {
     pub fn fault(&self) -> Fault {
         match self {
-            Self::PortTaken { .. } | Self::PortTwice { .. } => Fault::Workload,
+            Self::PortTaken { .. } | Self::PortTwice { .. } | Self::Sysctl { .. } => {
+                Fault::Workload
+            }
             _ => Fault::Node,
         }
     }

@@ -26,6 +26,7 @@
 //! | `addresses`, `ports` | which address is free the longest; who has which host port; pure |
 //! | `builder`, `slot`, `pins`, `links`, `rtnl` | making a slot, from the thread down to the message |
 //! | `recover` | what an earlier agent left |
+//! | `sysctls` | settings of the kernel in a pod's namespaces |
 //! | `node` | the route over the CIDR, the node's address, forwarding |
 //! | `firewall` | the nftables table: masquerade, host ports, spoof guard |
 //!
@@ -53,6 +54,7 @@ mod shared;
 mod slot;
 mod state;
 mod stats;
+mod sysctls;
 
 pub use config::{Cidr, CidrError, HostPort, NetworkConfig, NodeDns, Protocol, Want};
 pub use error::NetworkError;
@@ -60,3 +62,4 @@ pub use network::{PodNetwork, Released};
 pub use notice::Notice;
 pub use sandbox::{Sandbox, SandboxNamespaces, open_namespaces};
 pub use stats::LinkStats;
+pub use sysctls::Sysctl;

@@ -3,7 +3,7 @@
 use pod_lifecycle::{Input, NodeCore, Settings};
 use pod_model::{
     Action, AdmittedPod, ExitCause, ExitRecord, ExitSeen, ImageFact, MonoTime, Now, Observed,
-    Outcome, PodUid, ProbeKind, ProbeTarget, Probed, Seq,
+    Outcome, PodUid, ProbeKind, ProbeTarget, Probed, ProcessFacts, Seq,
 };
 use pod_worker::{
     Board, Clock, Command, Done, Executor, Inputs, Line, NoAccount, Probes, Records, Worker,
@@ -32,6 +32,7 @@ impl Executor for Willing {
             Action::Start { .. } => Outcome::Started {
                 pid: 7,
                 at: Watch::default().now(),
+                process: ProcessFacts::default(),
             },
             Action::Stop { container } => {
                 let seen = ExitSeen {

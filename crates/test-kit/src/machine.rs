@@ -4,7 +4,8 @@ use crate::script::{Program, Script};
 use pod_model::pod::image_pull_policy;
 use pod_model::{
     Action, AdmittedPod, ContainerKey, ExitCause, ExitRecord, Failure, FailureReason, ImageFact,
-    MonoTime, Now, Observed, ObservedContainer, ObservedState, Outcome, PodUid, SandboxPart, Seq,
+    MonoTime, Now, Observed, ObservedContainer, ObservedState, Outcome, PodUid, ProcessFacts,
+    SandboxPart, Seq,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -298,6 +299,7 @@ impl Machine {
             return Outcome::Started {
                 pid: process.pid,
                 at: process.started,
+                process: process_facts(),
             };
         }
         let others: Vec<_> = self
@@ -314,7 +316,11 @@ impl Machine {
         }
         let program = self.script.program_of(key.name.as_str(), key.attempt.0);
         let pid = self.spawn(key.clone(), program, now);
-        Outcome::Started { pid, at: now }
+        Outcome::Started {
+            pid,
+            at: now,
+            process: process_facts(),
+        }
     }
 
     fn spawn(&mut self, key: ContainerKey, program: Program, now: Now) -> u32 {
@@ -350,4 +356,14 @@ fn image_of(
         spec.image.clone().unwrap_or_default(),
         image_pull_policy(spec),
     ))
+}
+
+/// Every program of this machine runs as the same user.
+fn process_facts() -> ProcessFacts {
+    ProcessFacts {
+        uid: 1000,
+        gid: 100,
+        supplementary_gids: vec![100, 101],
+        stop_signal: "SIGTERM".to_owned(),
+    }
 }

@@ -13,7 +13,8 @@ use launch_plan::{
     plan,
 };
 use pod_model::{
-    AdmittedPod, ContainerKey, ContainerName, Failure, FailureReason, Fault, Outcome, Signal,
+    AdmittedPod, ContainerKey, ContainerName, Failure, FailureReason, Fault, Outcome, ProcessFacts,
+    Signal,
 };
 use pod_network::{SandboxNamespaces, open_namespaces};
 use rustix::fs::{Mode, OFlags};
@@ -38,17 +39,19 @@ pub(crate) async fn start(
         key.clone(),
         image_id.to_owned(),
     );
-    let (launch, fds) = blocking(FailureReason::CreateContainerError, move || {
+    let (launch, stop_signal, fds) = blocking(FailureReason::CreateContainerError, move || {
         prepare(&theirs, &of_pod, &of_key, &image_id)
     })
     .await?;
     spans.push(("plan".into(), begun.elapsed()));
+    let process = process_facts(&launch, stop_signal);
     match parts.host.start(launch, fds).await {
         Ok(started) => {
             spans.extend(started.spans);
             Ok(Outcome::Started {
                 pid: started.pid,
                 at: started.at,
+                process,
             })
         }
         Err(error) => Err(launch_failure(&error)),
@@ -82,7 +85,7 @@ fn prepare(
     pod: &AdmittedPod,
     key: &ContainerKey,
     image_id: &str,
-) -> Result<(Launch, Vec<OwnedFd>), Failure> {
+) -> Result<(Launch, Signal, Vec<OwnedFd>), Failure> {
     let config_error = |message: String| Failure {
         reason: FailureReason::CreateContainerConfigError,
         message,
@@ -153,8 +156,19 @@ fn prepare(
             image_id: image_id.to_owned(),
             log_link,
         },
+        launch_plan::stop_signal(container, &image.config),
         fds,
     ))
+}
+
+fn process_facts(launch: &Launch, stop_signal: Signal) -> ProcessFacts {
+    let process = &launch.planned.description.process;
+    ProcessFacts {
+        uid: process.uid,
+        gid: process.gid,
+        supplementary_gids: process.supplementary_gids.clone(),
+        stop_signal: launch_plan::signal_name(stop_signal),
+    }
 }
 
 fn volumes(pod: &AdmittedPod) -> std::collections::BTreeMap<String, VolumeFacts> {

@@ -7,7 +7,7 @@ use pod_model::{AdmittedPod, Failure, FailureReason, Fault, Outcome, PodUid, Rea
 use pod_network::hostname::{Hostname, hostname};
 use pod_network::hosts::hosts_file;
 use pod_network::resolv_conf::{read_host, resolv_conf};
-use pod_network::{HostPort, Protocol, Want};
+use pod_network::{HostPort, NetworkError, Protocol, Sysctl, Want};
 use pod_volumes::VolumeError;
 use std::fs;
 use std::io;
@@ -55,13 +55,7 @@ pub(crate) async fn prepare_network(
         .network
         .acquire(pod.uid(), want(pod))
         .await
-        .map_err(|e| Failure {
-            reason: FailureReason::FailedCreatePodSandBox,
-            message: format!("failed to set up the pod's network: {}", e.chain()),
-            fault: e.fault(),
-            retry: e.retry(),
-            retry_after: None,
-        })?;
+        .map_err(|e| network_failure("set up the pod's network", &e))?;
     spans.extend(
         sandbox
             .spans
@@ -77,6 +71,9 @@ pub(crate) async fn prepare_network(
     let (theirs, pod) = (Arc::clone(parts), pod.clone());
     let told = addresses.clone();
     blocking(FailureReason::FailedCreatePodSandBox, move || {
+        sandbox
+            .set_sysctls(&sysctls(&pod))
+            .map_err(|e| network_failure("set the pod's sysctls", &e))?;
         write_files(&theirs, &pod, &name, &told).map_err(|(path, error)| {
             node_failure(
                 FailureReason::FailedCreatePodSandBox,
@@ -89,6 +86,40 @@ pub(crate) async fn prepare_network(
     Ok(Outcome::Prepared {
         addresses: addresses.iter().map(ToString::to_string).collect(),
     })
+}
+
+fn network_failure(what: &str, error: &NetworkError) -> Failure {
+    Failure {
+        reason: FailureReason::FailedCreatePodSandBox,
+        message: format!("failed to {what}: {}", error.chain()),
+        fault: error.fault(),
+        retry: error.retry(),
+        retry_after: None,
+    }
+}
+
+/// Those that admission let through: each is held by a namespace of the sandbox.
+fn sysctls(pod: &AdmittedPod) -> Vec<Sysctl> {
+    let context = pod.spec().security_context.as_ref();
+    let given = context.and_then(|context| context.sysctls.as_ref());
+    let sysctl = |given: &k8s_openapi::api::core::v1::Sysctl| Sysctl {
+        path: path_of(&given.name),
+        value: given.value.clone(),
+    };
+    given.into_iter().flatten().map(sysctl).collect()
+}
+
+/// `net.ipv4.conf.eth0/1.forwarding` is the file `net/ipv4/conf/eth0.1/forwarding`.
+fn path_of(sysctl: &str) -> String {
+    let swap = |c| match c {
+        '.' => '/',
+        '/' => '.',
+        other => other,
+    };
+    node_policy::admission::dotted(sysctl)
+        .chars()
+        .map(swap)
+        .collect()
 }
 
 pub(crate) fn pod_hostname(parts: &Parts, pod: &AdmittedPod) -> Result<Hostname, Failure> {

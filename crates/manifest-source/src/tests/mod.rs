@@ -8,6 +8,7 @@ mod names_of_files;
 mod refused;
 mod samples;
 mod signs;
+mod surroundings;
 mod text;
 mod validation;
 

@@ -3,7 +3,7 @@
 use super::{verdict, with_container, with_metadata, with_spec};
 
 /// Each body of a pod's spec is refused with this path below `spec` and this message.
-fn specs(cases: &[(&str, &str)]) {
+pub(super) fn specs(cases: &[(&str, &str)]) {
     for (body, said) in cases {
         let expected: Vec<String> = said.lines().map(|l| format!("spec.{l}")).collect();
         assert_eq!(verdict(&with_spec(body)), expected.join("\n"), "{body}");

@@ -10,6 +10,8 @@ mod metadata;
 mod mounts;
 mod names;
 mod network;
+mod node_choice;
+mod os;
 mod resources;
 mod security;
 mod spec;

@@ -107,6 +107,15 @@ pub(super) fn port_name(text: &str) -> Option<&'static str> {
     (!edges(text, alnum)).then_some("must not begin or end with a hyphen")
 }
 
+pub(super) const SYSCTL: &str =
+    "^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
+
+pub(super) fn is_sysctl(text: &str) -> bool {
+    let inner = |b: u8| alnum(b) || b == b'-' || b == b'_';
+    let is_segment = |segment: &str| edges(segment, alnum) && segment.bytes().all(inner);
+    text.len() <= 253 && text.split(['.', '/']).all(is_segment)
+}
+
 pub(super) fn env_name(text: &str) -> Option<&'static str> {
     (!text.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'=')).then_some(
         "a valid environment variable name must consist only of printable ASCII characters other than '='",

@@ -1,8 +1,10 @@
 //! Security contexts of pods and containers.
 
-use super::{local_path, one_of};
+use super::{local_path, names, one_of};
 use crate::field_path::{FieldPath, Findings};
-use k8s_openapi::api::core::v1::{PodSecurityContext, SeccompProfile, SecurityContext};
+use k8s_openapi::api::core::v1::{PodSecurityContext, PodSpec, SeccompProfile, SecurityContext};
+use node_policy::admission::{SysctlNamespace, dotted, namespace};
+use std::collections::BTreeSet;
 
 pub(super) fn pod(context: &PodSecurityContext, path: &FieldPath<'_>, findings: &mut Findings) {
     id(context.run_as_user, &path.key("runAsUser"), findings);
@@ -20,6 +22,37 @@ pub(super) fn pod(context: &PodSecurityContext, path: &FieldPath<'_>, findings: 
     );
     if let Some(profile) = &context.seccomp_profile {
         seccomp(profile, &path.key("seccompProfile"), findings);
+    }
+}
+
+/// Which of them a pod may have here is for admission to say; see `node_policy::admission`.
+pub(super) fn sysctls(spec: &PodSpec, path: &FieldPath<'_>, findings: &mut Findings) {
+    let context = spec.security_context.as_ref();
+    let given = context.and_then(|context| context.sysctls.as_ref());
+    let list = path.key("sysctls");
+    let mut seen = BTreeSet::new();
+    for (index, sysctl) in given.into_iter().flatten().enumerate() {
+        let path = list.index(index);
+        let path = path.key("name");
+        let name = sysctl.name.as_str();
+        if name.is_empty() {
+            findings.required(&path, "");
+        } else if !names::is_sysctl(name) {
+            let detail = format!(
+                "must have at most 253 characters and match regex {}",
+                names::SYSCTL
+            );
+            findings.invalid(&path, name, &detail);
+        } else if !seen.insert(name) {
+            findings.duplicate(&path, name);
+        }
+        let shared = match namespace(&dotted(name)) {
+            Some(SysctlNamespace::Net) if spec.host_network == Some(true) => "hostNetwork",
+            Some(SysctlNamespace::Ipc) if spec.host_ipc == Some(true) => "hostIPC",
+            _ => continue,
+        };
+        let detail = format!("may not be specified when '{shared}' is true");
+        findings.invalid(&path, name, &detail);
     }
 }
 

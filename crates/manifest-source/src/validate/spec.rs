@@ -1,6 +1,8 @@
 //! The pod's own fields; containers, volumes, names and security have files of their own.
 
-use super::{container, handlers, names, network, not_negative, one_of, security, volumes};
+use super::{
+    container, handlers, names, network, node_choice, not_negative, one_of, os, security, volumes,
+};
 use crate::field_path::{FieldPath, Findings};
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use std::collections::BTreeSet;
@@ -56,10 +58,13 @@ pub(super) fn check(
             findings.invalid(&path.key("conditionType"), &gate.condition_type, wrong);
         }
     }
+    node_choice::check(spec, path, findings);
+    os::check(spec, path, findings);
     network::dns(spec, path, findings);
     network::host_aliases(spec, path, findings);
     if let Some(context) = &spec.security_context {
         security::pod(context, &path.key("securityContext"), findings);
+        security::sysctls(spec, &path.key("securityContext"), findings);
     }
     let volumes = volumes::check(spec, &path.key("volumes"), findings);
     containers(spec, &volumes, path, findings);

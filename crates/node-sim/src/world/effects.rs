@@ -7,7 +7,7 @@ use crate::truth::End;
 use pod_model::pod::image_pull_policy;
 use pod_model::{
     Action, ContainerKey, ExitCause, ExitRecord, Fact, Failure, FailureReason, Fault, ImageFact,
-    ImagePullPolicy, Outcome, PodUid, SandboxPart, Seq,
+    ImagePullPolicy, Outcome, PodUid, ProcessFacts, SandboxPart, Seq,
 };
 use std::time::Duration;
 
@@ -250,6 +250,7 @@ impl World<'_> {
             return Ok(Outcome::Started {
                 pid: process.pid,
                 at: process.started,
+                process: ProcessFacts::default(),
             });
         }
         if !self.kernel.has_image(image_id) {
@@ -290,7 +291,11 @@ impl World<'_> {
             self.ends_after(key, runs * MS);
         }
         self.next_seq();
-        Ok(Outcome::Started { pid, at: now })
+        Ok(Outcome::Started {
+            pid,
+            at: now,
+            process: ProcessFacts::default(),
+        })
     }
 
     /// Without a whole sandbox there is nothing to start in. Only a record that is old can be the cause.

@@ -233,3 +233,17 @@ fn of_static_pods_only_a_greater_priority_makes_room() {
         Some("Preempting")
     );
 }
+
+#[test]
+fn a_pod_that_an_agent_did_not_come_to_judge_is_judged_by_the_next() {
+    let mut world = node(10);
+    world.desire(&web("a", "2"));
+    world.crash(Crash::BeforeEffects);
+    let late = web("b", "2");
+    world.desire(&late);
+    assert_eq!(world.status(&late).phase.as_deref(), Some("Pending"));
+    world.crash(Crash::BeforeEffects);
+    world.recover();
+    assert_eq!(world.status(&late).reason.as_deref(), Some("OutOfcpu"));
+    assert_eq!(world.line(&web("a", "2")), "Running app=Running");
+}

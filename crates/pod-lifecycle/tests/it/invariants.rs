@@ -44,6 +44,7 @@ fn running() -> (AdmittedPod, PodRecord) {
     app.made = Some(Made {
         attempt: Attempt(2),
         image_id: String::new(),
+        process: None,
     });
     app.next = Attempt(3);
     record.phase = Phase::Running;

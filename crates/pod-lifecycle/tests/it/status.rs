@@ -68,6 +68,8 @@ fn the_whole_status_of_a_running_pod() {
                 "started": false,
                 "restartCount": 0,
                 "resources": {},
+                "user": { "linux": { "uid": 1000, "gid": 100, "supplementalGroups": [100, 101] } },
+                "stopSignal": "SIGTERM",
                 "lastState": {},
                 "state": { "terminated": {
                     "exitCode": 0,
@@ -85,6 +87,8 @@ fn the_whole_status_of_a_running_pod() {
                 "ready": true,
                 "started": true,
                 "restartCount": 0,
+                "user": { "linux": { "uid": 1000, "gid": 100, "supplementalGroups": [100, 101] } },
+                "stopSignal": "SIGTERM",
                 "resources": { "requests": { "cpu": "100m", "memory": "64Mi" }, "limits": { "memory": "64Mi" } },
                 "allocatedResources": { "cpu": "100m", "memory": "64Mi" },
                 "volumeMounts": [{ "name": "data", "mountPath": "/data", "readOnly": true, "recursiveReadOnly": "Disabled" }],
@@ -312,5 +316,28 @@ fn the_containers_of_a_pod_share_12_kib_of_messages() {
             let message = status["state"]["terminated"]["message"].as_str().unwrap();
             assert_eq!(message.len(), each, "{containers} containers");
         }
+    }
+}
+
+#[test]
+fn a_container_says_as_whom_it_runs_and_how_it_is_asked_to_stop() {
+    let mut world = World::default();
+    let web = pod("web").container("app").build();
+    let hang = |a: &pod_model::Action| matches!(a, pod_model::Action::Start { .. });
+    world.machine.script.hangs(hang);
+    world.desire(&web);
+    let container = |world: &World| world.status(&web).container_statuses.unwrap().remove(0);
+    let waiting = container(&world);
+    assert_eq!((waiting.user, waiting.stop_signal), (None, None));
+    world.mend();
+    for _ in 0..2 {
+        let running = container(&world);
+        let user = running.user.and_then(|user| user.linux).unwrap();
+        assert_eq!((user.uid, user.gid), (1000, 100));
+        assert_eq!(user.supplemental_groups, Some(vec![100, 101]));
+        assert_eq!(running.stop_signal.as_deref(), Some("SIGTERM"));
+        // what the record holds, the next agent says too
+        world.crash(test_kit::Crash::BeforeEffects);
+        world.recover();
     }
 }

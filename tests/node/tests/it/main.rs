@@ -1,5 +1,6 @@
 //! What a lone node does, as its users see it: one module per promise, one test per sentence. Each test has a node of its own.
 
+mod admission;
 mod bad_images;
 mod bad_input;
 mod commands;

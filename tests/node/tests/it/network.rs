@@ -135,26 +135,6 @@ fn ask(from: &Sandbox, address: &str) -> String {
 }
 
 #[test]
-fn of_two_pods_with_one_host_port_the_second_is_not_taken_on() {
-    let node = Node::start();
-    let wants = |name: &str| {
-        pod(name)
-            .container(idle("main"))
-            .with("ports", json!([{"containerPort": 80, "hostPort": 8089}]))
-    };
-    node.apply(&wants("first"));
-    node.wait_ready("first");
-    node.apply(&wants("second"));
-    let second = node.wait_phase("second", "Failed");
-    assert_eq!(second.value["status"]["reason"], "NodePorts");
-    assert_eq!(
-        second.value["status"]["message"],
-        "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
-    );
-    assert!(node.wait_ready("first").is_ready());
-}
-
-#[test]
 fn a_pod_cannot_reach_the_nodes_loopback() {
     let node = Node::start();
     node.apply(&pod("curious").container(idle("main")));
