@@ -259,11 +259,7 @@ impl Node for Fake {
             std::fs::read_to_string(archive).map_err(|e| NodeError::BadRequest(e.to_string()))?;
         Ok(text.lines().map(str::to_owned).collect())
     }
-    async fn add_ephemeral_container(
-        &self,
-        _: PodUid,
-        container: serde_json::Value,
-    ) -> Result<(), NodeError> {
+    async fn add_ephemeral_container(&self, _: PodUid, container: Value) -> Result<(), NodeError> {
         match container["name"].as_str() {
             Some(_) => Ok(()),
             None => Err(NodeError::Invalid(
