@@ -103,6 +103,8 @@ pub(crate) struct Life {
     pub(crate) deleted_to: Option<u32>,
     /// Its record was lost or is old: counts and times are not what they would have been.
     pub(crate) tainted: bool,
+    /// It goes on with what another life of the pod did.
+    unclear: bool,
     /// Attempts ended in ways that no program decides: its counts are not the plan's.
     pub(crate) disturbed: bool,
     /// The agent that was told last that it is to go.
@@ -149,7 +151,13 @@ impl Truth {
         {
             // of the life after it nothing was written
             let tainted = former.tainted || is_unclear;
-            self.lives.insert(uid.clone(), Life { tainted, ..former });
+            let unclear = former.unclear || is_unclear;
+            let former = Life {
+                tainted,
+                unclear,
+                ..former
+            };
+            self.lives.insert(uid.clone(), former);
         }
         self.life(uid)
     }
@@ -346,6 +354,9 @@ impl Life {
         container: &ContainerPlan,
         boot: u32,
     ) -> Option<String> {
+        if self.unclear {
+            return None;
+        }
         let inits = plan.containers.iter().filter(|c| c.init);
         let before = inits.take_while(|c| !container.init || c.name != container.name);
         for init in before {

@@ -199,7 +199,9 @@ impl World<'_> {
         let Some(life) = self.truth.lives.get(uid) else {
             return;
         };
-        let is_due = life.kill_from.is_some_and(|from| from <= mono);
+        // what was told of a former life is not due yet
+        let least = Duration::from_secs(2);
+        let is_due = life.kill_from.is_some_and(|from| from.plus(least) < mono);
         if life.tainted || life.told_to_go != Some(agent) || !is_due {
             return;
         }
