@@ -45,7 +45,7 @@ fn every_sample_runs_with_the_demo_image_alone() {
             names.push(pod.to_owned());
         }
     }
-    assert!(names.len() >= 5, "{names:?}");
+    assert!(names.len() >= 6, "{names:?}");
     for name in &names {
         node.wait_pod(name, "running or done", |pod| {
             pod.is_ready() || pod.phase() == "Succeeded"
