@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::PodStatus;
 use pod_model::{Action, AdmittedPod, ExitSeen, Fact, Observed, PodUid, ProbeFailed, Probed};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Everything that can happen to a node's pods.
@@ -44,7 +45,7 @@ pub enum Input {
 #[derive(Debug, Clone, PartialEq)]
 pub struct StatusUpdate {
     pub uid: PodUid,
-    pub status: PodStatus,
+    pub status: Arc<PodStatus>,
     /// It is on its way out: `deletionTimestamp` is set, or the manifest is gone.
     pub deleting: bool,
     /// No process of it lives and its resources are free: an API object of it may be deleted.

@@ -3,7 +3,6 @@
 mod admission;
 mod kernel;
 
-use crate::back_off::Fingerprint;
 use crate::check::{Violation, check};
 use crate::dispatch::Dispatcher;
 use crate::step::{Context, Event, Look, Step, step};
@@ -16,6 +15,7 @@ use pod_model::{
     Seq,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 #[derive(Debug)]
@@ -28,7 +28,7 @@ struct Entry {
     /// Wanted again while it goes away.
     after: Option<AdmittedPod>,
     wake: Option<MonoTime>,
-    published: Option<u64>,
+    published: Option<StatusUpdate>,
 }
 
 /// What decides about one pod: [`step()`], or in the simulator something that is wrong on purpose.
@@ -407,13 +407,13 @@ impl NodeCore {
             };
             let Some(pod) = &entry.pod else { continue };
             let update = StatusUpdate {
-                status: status(&entry.record, pod, &self.settings),
+                status: Arc::new(status(&entry.record, pod, &self.settings)),
                 deleting: entry.record.deleted,
                 released: matches!(entry.record.stage, Stage::Finished),
                 uid,
             };
-            let fingerprint = Fingerprint::of(format_args!("{update:?}"));
-            if entry.published.replace(fingerprint) != Some(fingerprint) {
+            if entry.published.as_ref() != Some(&update) {
+                entry.published = Some(update.clone());
                 return Some(update);
             }
         }

@@ -124,9 +124,9 @@ impl Board {
         }
         self.changed();
     }
-    pub(crate) fn set_status(&self, uid: &PodUid, status: PodStatus) {
+    pub(crate) fn set_status(&self, uid: &PodUid, status: Arc<PodStatus>) {
         if let Some(view) = self.lock().pods.get_mut(uid) {
-            view.status = Arc::new(status);
+            view.status = status;
         }
         self.changed();
     }

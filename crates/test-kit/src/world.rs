@@ -292,7 +292,7 @@ impl World {
     pub fn status(&self, pod: &AdmittedPod) -> PodStatus {
         self.statuses
             .get(pod.uid())
-            .map(|update| update.status.clone())
+            .map(|update| PodStatus::clone(&update.status))
             .unwrap_or_default()
     }
     pub fn update(&self, pod: &AdmittedPod) -> Option<&StatusUpdate> {
