@@ -10,6 +10,7 @@ use crate::logs::{Log, StreamEnd};
 use crate::pods::{PodInit, identify};
 use crate::poller::{Kind, Token};
 use crate::protocol::{AdoptContainer, Adoption, Process, Refusal, Reply};
+use crate::rest::Rest;
 use crate::say::{chain, say};
 use crate::{exit_slot, pid_file};
 use container_logs::Stream;
@@ -48,7 +49,7 @@ impl Keeper {
             };
             answers.push(self.adopt_one(wanted, pidfd, terminal));
         }
-        self.wants_trim = true;
+        self.rest = Rest::Worked;
         self.reply(
             asked,
             Reply::Adopted {

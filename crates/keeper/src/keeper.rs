@@ -10,6 +10,7 @@ use crate::logs::{Log, Logs, Pumped};
 use crate::pods::{PodInit, now};
 use crate::poller::{Kind, Poller, Token};
 use crate::protocol::{Event, FromKeeper, Reply};
+use crate::rest::Rest;
 use crate::say::{Once, chain, say};
 use crate::sessions::Session;
 use crate::start_up::Endowment;
@@ -28,8 +29,6 @@ const RETRY_COLLECT: Duration = Duration::from_millis(10);
 const COLLECT_NANOS: u64 = 3_000_000_000;
 /// How often a full log disk is looked at again.
 const RETRY_LOGS: Duration = Duration::from_millis(200);
-/// How long after a launch freed memory is given back.
-const TRIM_AFTER: Duration = Duration::from_millis(500);
 
 pub(crate) struct Keeper {
     pub(crate) run_dir: PathBuf,
@@ -47,7 +46,7 @@ pub(crate) struct Keeper {
     pub(crate) last_number: u64,
     pub(crate) replacement: Option<crate::replace::Pending>,
     pub(crate) is_ending: bool,
-    pub(crate) wants_trim: bool,
+    pub(crate) rest: Rest,
     pub(crate) once: Once,
     /// Containers whose process has ended and waits for its parent, which is not this keeper; and until when (`CLOCK_BOOTTIME`).
     pub(crate) uncollected: Vec<(u64, u64)>,
@@ -82,7 +81,7 @@ impl Keeper {
             last_number: 0,
             replacement: None,
             is_ending: false,
-            wants_trim: true,
+            rest: Rest::Worked,
             once: Once::default(),
             uncollected: vec![],
         })
@@ -95,20 +94,17 @@ impl Keeper {
 
     pub(crate) fn run(&mut self) -> Result<(), KeeperError> {
         while !self.is_ending {
-            let timeout = if !self.uncollected.is_empty() {
+            let retry = if !self.uncollected.is_empty() {
                 Some(RETRY_COLLECT)
-            } else if self.logs.is_blocked() {
-                Some(RETRY_LOGS)
             } else {
-                self.wants_trim.then_some(TRIM_AFTER)
+                self.logs.is_blocked().then_some(RETRY_LOGS)
             };
             let tokens = self
                 .poller
-                .wait(timeout)
+                .wait(retry.or(self.rest.after()))
                 .map_err(|source| KeeperError::Wait { source })?;
-            if tokens.is_empty() && self.wants_trim {
-                self.wants_trim = false;
-                linux_sys::memory::trim();
+            if tokens.is_empty() && retry.is_none() {
+                self.rest = self.rest.next();
             }
             for token in tokens {
                 self.handle(token);
@@ -308,7 +304,7 @@ impl Keeper {
         }
         let key = container.key.clone();
         container.phase = Phase::Exited(record.clone());
-        self.wants_trim = true;
+        self.rest = Rest::Worked;
         self.push(Event::Exited {
             container: key,
             exit: record,
@@ -347,7 +343,7 @@ impl Keeper {
                 self.logs.drop_unfed();
             }
         }
-        self.wants_trim = true;
+        self.rest = Rest::Worked;
     }
 
     pub(crate) fn watch_streams(&self, number: u64) -> io::Result<()> {

@@ -9,6 +9,7 @@ use crate::pid_file;
 use crate::pods::{self, PodInit, now};
 use crate::poller::{Kind, Token};
 use crate::protocol::{Failure, FailureKind, Launched, Process, Refusal, Reply, Span, Stage};
+use crate::rest::Rest;
 use crate::say::say;
 use container_logs::Stream;
 use launch_plan::description::{FdIndex, LaunchDescription, PidNamespace};
@@ -315,7 +316,7 @@ impl Keeper {
                 "cannot wait for a container's end and output: {e}"
             ));
         }
-        self.wants_trim = true;
+        self.rest = Rest::Worked;
         self.reply(asked, Reply::Launched(launched), fds);
     }
 }

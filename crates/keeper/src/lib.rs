@@ -35,6 +35,7 @@ mod poller;
 pub mod protocol;
 mod replace;
 mod requests;
+mod rest;
 mod say;
 mod seal;
 mod sessions;

@@ -9,6 +9,7 @@ use crate::poller::{Kind, Token};
 use crate::protocol::{
     Event, ExecStdio, Failure, FailureKind, FromKeeper, Process, Refusal, Reply, Span, Stage,
 };
+use crate::rest::Rest;
 use launch_plan::description::{ExecDescription, FdIndex};
 use linux_sys::clock::boottime_nanos;
 use linux_sys::clone::{Clone3, Cloned, spawn};
@@ -245,7 +246,7 @@ impl Keeper {
         let Some(session) = self.sessions.remove(&number) else {
             return;
         };
-        self.wants_trim = true;
+        self.rest = Rest::Worked;
         if let SessionPhase::Failed(failure) = session.phase {
             self.reply(session.asked, Reply::Failed(failure), vec![]);
             return;
