@@ -21,7 +21,7 @@
 //! | `kill` | kill whole, freeze, thaw |
 //! | `remove` | removal deepest first, sweep, `remove_all` |
 //! | [`found`] | what the tree says there is |
-//! | [`session`] | more processes in a container, by themselves |
+//! | `session` | more processes in a container, by themselves |
 //! | [`stats`] | usage, out-of-memory kills |
 //!
 //! What it deliberately does not know: what a pod is (it takes numbers of `node-policy`), who starts processes, and clocks.

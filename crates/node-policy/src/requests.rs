@@ -77,7 +77,7 @@ pub(crate) fn is_sidecar(init: &Container) -> bool {
     init.restart_policy.as_deref() == Some("Always")
 }
 
-/// A pod's requests and limits, see [`over_containers`]. A resource that no container limits has the limit zero here; see
+/// A pod's requests and limits, see `over_containers`. A resource that no container limits has the limit zero here; see
 /// [`crate::pod_numbers`] for what that means.
 pub fn pod_amounts(spec: &PodSpec) -> (Amounts, Amounts) {
     let amounts = |amount: fn(&Container, Resource) -> Option<Quantity>| Amounts {
