@@ -300,6 +300,16 @@ fn give_own_policy(chance: &mut Chance, container: &mut ContainerPlan, policy: &
         let stays = last.filter(|p| p.runs_ms.is_some()).map(Program::own_code);
         container.restart_on = vec![1, 137];
         container.restart_on.retain(|code| Some(*code) != stays);
+    } else if chance.percent(30) {
+        let stays = container.programs.last().map(Program::own_code);
+        container.restart_on = [Some(0), stays].into_iter().flatten().collect();
+        container.restart_on.dedup();
+        container.restart_unless = true;
+    }
+    if chance.percent(40) {
+        let stays = container.programs.last().map(Program::own_code);
+        container.restart_all_on = chance.pick(&[vec![1], vec![2], vec![137], vec![2, 143]]);
+        container.restart_all_on.retain(|code| Some(*code) != stays);
     }
 }
 

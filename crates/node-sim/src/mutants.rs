@@ -377,6 +377,30 @@ mutants! {
                 done.record.evicted = None;
             }
         });
+    restarts_all_but_init_containers, "when all containers begin again, init containers do not", |record, pod, event, context, now| {
+        let was_restarting = record.restarting_all;
+        but(step(record, pod, event, context, now), |done| {
+            let begins = was_restarting && !done.record.restarting_all;
+            for container in done.record.containers.iter_mut().filter(|_| begins) {
+                let role = pod.and_then(|pod| pod.container(&container.name)).map(|(role, _)| role);
+                let has_succeeded = container.last_ending().is_some_and(|e| e.code == 0);
+                if role == Some(ContainerRole::Init) && has_succeeded {
+                    container.state = ContainerState::Down;
+                    container.succeeded = true;
+                }
+            }
+        })
+    };
+    restarts_only_the_one, "a rule to restart all containers restarts its own", |record, pod, event, context, now| {
+        let own = changed(pod, |spec| {
+            let inits = spec.init_containers.iter_mut().flatten();
+            let rules = inits.chain(&mut spec.containers).flat_map(|c| c.restart_policy_rules.iter_mut().flatten());
+            for rule in rules {
+                rule.action = "Restart".to_owned();
+            }
+        });
+        step(record, own.as_ref(), event, context, now)
+    };
     ignores_failed_post_starts, "a container whose postStart fails runs on", |record, pod, event, context, now| {
         let mut fact = match event {
             Event::Fact(fact) => (*fact).clone(),

@@ -3,6 +3,7 @@
 //! | module | plays |
 //! |---|---|
 //! | `agent` | the worker around the production core: reads, writes, issues, dies |
+//! | `beginning` | all containers of a pod begin again: when, and whether they do |
 //! | `effects` | the executors: what an action does to the machine, wholly or by half |
 //! | `faults` | the history's operations |
 //! | `kernel` | processes, sandboxes, images |
@@ -14,6 +15,7 @@
 //! | `rest` | what must be once faults stop |
 
 mod agent;
+mod beginning;
 mod comparing;
 mod disk;
 mod effects;

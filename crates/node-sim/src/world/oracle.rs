@@ -258,6 +258,7 @@ impl World<'_> {
             .known_attempt(key)
             .is_some_and(|a| a.executed && a.end.is_none() && !a.failed);
         let has_cause = is_over
+            || life.restarts_all
             || life.deleted
             || life.evicted != Holds::No
             || self.is_left_sidecar(key)
@@ -376,6 +377,7 @@ impl World<'_> {
                 life.active_from.get_or_insert(self.t);
             }
         }
+        self.note_round(record);
         let Some(life) = self.truth.lives.get(&record.uid).filter(|l| !l.tainted) else {
             return;
         };
@@ -442,6 +444,7 @@ impl World<'_> {
                 return self.find("restart counts only grow", || text);
             }
         }
+        self.judge_restarting_all(update);
         self.judge_readiness(update);
         self.judge_begun(update);
         if update.released {
