@@ -23,6 +23,17 @@ pub struct Node {
     pub longest_back_off_seconds: u64,
     /// The kernel does not tell the exit code of a process that nobody was there to reap.
     pub old_kernel: bool,
+    /// What it has for its pods; `None`: enough.
+    #[serde(default)]
+    pub room: Option<Room>,
+}
+
+/// What a node can give to all its pods together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Room {
+    pub pods: i64,
+    /// In bytes.
+    pub memory: i64,
 }
 
 /// How often, in percent, something goes wrong by itself while faults are on.
@@ -57,6 +68,11 @@ pub struct PodPlan {
     /// It has a readiness gate, closed at first.
     #[serde(default)]
     pub gate: bool,
+    /// What it asks for, in bytes.
+    #[serde(default)]
+    pub memory: i64,
+    #[serde(default)]
+    pub priority: Option<i32>,
     pub containers: Vec<ContainerPlan>,
 }
 
@@ -336,7 +352,9 @@ impl PodPlan {
         if self.gate {
             pod = pod.gate("test/gate", edited.gate_is_open);
         }
-        for container in &self.containers {
+        pod = pod.spec(|spec| spec.priority = self.priority);
+        let first_main = self.containers.iter().position(|c| !c.init);
+        for (number, container) in self.containers.iter().enumerate() {
             pod = if container.sidecar {
                 pod.sidecar(&container.name)
             } else if container.init {
@@ -345,6 +363,9 @@ impl PodPlan {
                 pod.container(&container.name)
             };
             pod = pod.image(&container.image).pull(&container.pull);
+            if self.memory > 0 && first_main == Some(number) {
+                pod = pod.request("memory", &self.memory.to_string());
+            }
             if let Some(policy) = &container.policy {
                 let rules = container.rules();
                 pod = pod.own_policy(policy, &[]).configure(|c| {

@@ -76,7 +76,10 @@ fn simpler(history: &History) -> Vec<History> {
             h.pods.pop();
         });
     }
+    with(&|h| h.node.room = None);
     for pod in 0..history.pods.len() {
+        with(&|h| h.pods[pod].memory = 0);
+        with(&|h| h.pods[pod].priority = None);
         with(&|h| h.pods[pod].deadline_seconds = None);
         with(&|h| h.pods[pod].gate = false);
         for container in 0..history.pods[pod].containers.len() {

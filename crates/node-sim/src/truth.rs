@@ -122,6 +122,10 @@ pub(crate) struct Life {
     /// It is said to fail for what it did.
     pub(crate) evicted: Holds,
     evicted_written: bool,
+    /// It has to end to make room for another.
+    pub(crate) preempted: Holds,
+    /// The node did not take it on.
+    pub(crate) rejected: bool,
     /// When its deadline began to count, in the world's time.
     pub(crate) active_from: Option<u64>,
     /// The shortest and the longest deadline that it had, in seconds.

@@ -12,6 +12,7 @@
 //! | `oracle` | what must never be: judged by the truth, not by the core's record |
 //! | `readiness` | what a status may say of containers, and has to |
 //! | `comparing` | the end of a pod beside the reference |
+//! | `room` | who is taken on by a node with little room, and who makes room |
 //! | `rest` | what must be once faults stop |
 
 mod agent;
@@ -26,6 +27,7 @@ mod oracle;
 mod probing;
 mod readiness;
 mod rest;
+mod room;
 
 use crate::chance::Chance;
 use crate::figures::Figures;
