@@ -21,6 +21,9 @@ pub struct Figures {
     pub compared: u64,
     pub compared_with_plan: u64,
     pub records_lost: u64,
+    /// Pods that a node with little room did not take on, and those that made room for another.
+    pub rejected: u64,
+    pub preempted: u64,
     /// Pods whose old record tells of a sandbox that is gone; nothing helps them but deleting them.
     pub stuck: u64,
 }
@@ -42,6 +45,8 @@ impl Default for Figures {
             compared: 0,
             compared_with_plan: 0,
             records_lost: 0,
+            rejected: 0,
+            preempted: 0,
             stuck: 0,
         }
     }
@@ -64,6 +69,8 @@ impl Figures {
             compared,
             compared_with_plan,
             records_lost,
+            rejected,
+            preempted,
             stuck,
         } = other;
         self.histories += histories;
@@ -84,6 +91,8 @@ impl Figures {
         self.compared += compared;
         self.compared_with_plan += compared_with_plan;
         self.records_lost += records_lost;
+        self.rejected += rejected;
+        self.preempted += preempted;
         self.stuck += stuck;
     }
 
@@ -95,7 +104,7 @@ impl Figures {
     /// One line for people.
     pub fn line(&self) -> String {
         format!(
-            "{} histories, {} virtual hours, {} inputs, {} actions ({} failed), {} records, {} statuses, {} crashes at {} of {} points, {} reboots, {} lost records ({} pods stuck by them), {} of {} pods as the reference says ({} by their plan alone)",
+            "{} histories, {} virtual hours, {} inputs, {} actions ({} failed), {} records, {} statuses, {} crashes at {} of {} points, {} reboots, {} pods rejected, {} preempted, {} lost records ({} pods stuck by them), {} of {} pods as the reference says ({} by their plan alone)",
             self.histories,
             self.virtual_seconds / 3600,
             self.inputs,
@@ -107,6 +116,8 @@ impl Figures {
             self.points_hit(),
             CrashPoint::COUNT,
             self.reboots,
+            self.rejected,
+            self.preempted,
             self.records_lost,
             self.stuck,
             self.compared,

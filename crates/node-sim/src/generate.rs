@@ -2,7 +2,9 @@
 //! (Groce and others: Swarm Testing, 2012).
 
 use crate::chance::Chance;
-use crate::history::{ContainerPlan, Edit, History, Node, Op, PodPlan, Program, Trouble, Weather};
+use crate::history::{
+    ContainerPlan, Edit, History, Node, Op, PodPlan, Program, Room, Trouble, Weather,
+};
 use crate::kind::{CrashPoint, Kind};
 use pod_model::{FailureReason, ProbeKind};
 
@@ -18,8 +20,14 @@ pub fn generate(seed: u64) -> History {
         pulls: chance.pick(&[1, 2, 5]),
         longest_back_off_seconds: chance.pick(&[300, 300, 300, 30, 1]),
         old_kernel: chance.percent(30),
+        room: chance.percent(35).then(|| Room {
+            pods: chance.pick(&[1, 2, 3, 110]),
+            memory: chance.pick(&[6, 10, 100]),
+        }),
     };
-    let pods = pods(chance);
+    // those of an API server make room for the others
+    let from_api = if node.room.is_some() { 60 } else { 25 };
+    let pods = pods(chance, from_api);
     let weather = weather(chance);
     let faults = faults(chance);
     let length = 4 + chance.below(24);
@@ -228,11 +236,11 @@ fn trouble(chance: &mut Chance, kind: Kind) -> Trouble {
     }
 }
 
-fn pods(chance: &mut Chance) -> Vec<PodPlan> {
+fn pods(chance: &mut Chance, api_percent: u8) -> Vec<PodPlan> {
     let count = 1 + chance.below(MOST_PODS);
     let mut pods = Vec::new();
     for number in 0..count {
-        let from_api = chance.percent(25);
+        let from_api = chance.percent(api_percent);
         // of static pods of one name one is the other's successor
         let name = if chance.percent(50) { 0 } else { number };
         let policy = chance.pick(&["Always", "Always", "OnFailure", "Never"]);
@@ -247,6 +255,8 @@ fn pods(chance: &mut Chance) -> Vec<PodPlan> {
         pods.push(PodPlan {
             deadline_seconds: deadline,
             gate: from_api && chance.percent(30),
+            memory: chance.pick(&[0, 0, 2, 5, 8]),
+            priority: chance.pick(&[None, None, Some(0), Some(10), Some(2_000_000_000)]),
             uid: format!("{name}-{number}"),
             name,
             policy: policy.to_owned(),
@@ -300,6 +310,16 @@ fn give_own_policy(chance: &mut Chance, container: &mut ContainerPlan, policy: &
         let stays = last.filter(|p| p.runs_ms.is_some()).map(Program::own_code);
         container.restart_on = vec![1, 137];
         container.restart_on.retain(|code| Some(*code) != stays);
+    } else if chance.percent(30) {
+        let stays = container.programs.last().map(Program::own_code);
+        container.restart_on = [Some(0), stays].into_iter().flatten().collect();
+        container.restart_on.dedup();
+        container.restart_unless = true;
+    }
+    if chance.percent(40) {
+        let stays = container.programs.last().map(Program::own_code);
+        container.restart_all_on = chance.pick(&[vec![1], vec![2], vec![137], vec![2, 143]]);
+        container.restart_all_on.retain(|code| Some(*code) != stays);
     }
 }
 

@@ -1,6 +1,7 @@
 //! A history: everything that happens to a node from outside, as data. It can be written down, read back and shortened.
 
 use crate::kind::{CrashPoint, Kind};
+use k8s_openapi::api::core::v1::{ContainerRestartRule, ContainerRestartRuleOnExitCodes};
 use pod_model::{AdmittedPod, FailureReason, ProbeKind};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,17 @@ pub struct Node {
     pub longest_back_off_seconds: u64,
     /// The kernel does not tell the exit code of a process that nobody was there to reap.
     pub old_kernel: bool,
+    /// What it has for its pods; `None`: enough.
+    #[serde(default)]
+    pub room: Option<Room>,
+}
+
+/// What a node can give to all its pods together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Room {
+    pub pods: i64,
+    /// In bytes.
+    pub memory: i64,
 }
 
 /// How often, in percent, something goes wrong by itself while faults are on.
@@ -56,6 +68,11 @@ pub struct PodPlan {
     /// It has a readiness gate, closed at first.
     #[serde(default)]
     pub gate: bool,
+    /// What it asks for, in bytes.
+    #[serde(default)]
+    pub memory: i64,
+    #[serde(default)]
+    pub priority: Option<i32>,
     pub containers: Vec<ContainerPlan>,
 }
 
@@ -68,6 +85,12 @@ pub struct ContainerPlan {
     pub policy: Option<String>,
     #[serde(default)]
     pub restart_on: Vec<i32>,
+    /// It is started again with all other exit codes than those of `restart_on`.
+    #[serde(default)]
+    pub restart_unless: bool,
+    /// The exit codes with which all containers of its pod begin again.
+    #[serde(default)]
+    pub restart_all_on: Vec<i32>,
     /// Of an init container: it runs on.
     #[serde(default)]
     pub sidecar: bool,
@@ -88,6 +111,33 @@ impl ContainerPlan {
     /// Its own policy, or its pod's.
     pub(crate) fn policy<'a>(&'a self, of_pod: &'a str) -> &'a str {
         self.policy.as_deref().unwrap_or(of_pod)
+    }
+    /// Whether its rules start it again by itself.
+    pub(crate) fn is_restarted_on(&self, code: i32) -> bool {
+        let has_rule = self.policy.is_some() && !self.restart_on.is_empty();
+        has_rule && self.restart_on.contains(&code) != self.restart_unless
+    }
+    /// Whether its rules let all containers of its pod begin again.
+    pub(crate) fn restarts_all_on(&self, code: i32) -> bool {
+        self.policy.is_some() && self.restart_all_on.contains(&code)
+    }
+    fn rules(&self) -> Vec<ContainerRestartRule> {
+        let rule = |action: &str, operator: &str, codes: &[i32]| ContainerRestartRule {
+            action: action.to_owned(),
+            exit_codes: Some(ContainerRestartRuleOnExitCodes {
+                operator: operator.to_owned(),
+                values: Some(codes.to_vec()),
+            }),
+        };
+        let operator = if self.restart_unless { "NotIn" } else { "In" };
+        [
+            ("RestartAllContainers", "In", &self.restart_all_on),
+            ("Restart", operator, &self.restart_on),
+        ]
+        .into_iter()
+        .filter(|(_, _, codes)| !codes.is_empty())
+        .map(|(action, operator, codes)| rule(action, operator, codes))
+        .collect()
     }
     pub(crate) fn program(&self, attempt: u32) -> Program {
         let list = &self.programs;
@@ -302,7 +352,9 @@ impl PodPlan {
         if self.gate {
             pod = pod.gate("test/gate", edited.gate_is_open);
         }
-        for container in &self.containers {
+        pod = pod.spec(|spec| spec.priority = self.priority);
+        let first_main = self.containers.iter().position(|c| !c.init);
+        for (number, container) in self.containers.iter().enumerate() {
             pod = if container.sidecar {
                 pod.sidecar(&container.name)
             } else if container.init {
@@ -311,8 +363,14 @@ impl PodPlan {
                 pod.container(&container.name)
             };
             pod = pod.image(&container.image).pull(&container.pull);
+            if self.memory > 0 && first_main == Some(number) {
+                pod = pod.request("memory", &self.memory.to_string());
+            }
             if let Some(policy) = &container.policy {
-                pod = pod.own_policy(policy, &container.restart_on);
+                let rules = container.rules();
+                pod = pod.own_policy(policy, &[]).configure(|c| {
+                    c.restart_policy_rules = (!rules.is_empty()).then_some(rules);
+                });
             }
             if container.post_start {
                 pod = pod.post_start();

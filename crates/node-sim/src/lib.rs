@@ -64,7 +64,9 @@ mod world;
 
 pub use figures::Figures;
 pub use generate::generate;
-pub use history::{ContainerPlan, Edit, History, Node, Op, PodPlan, Program, Trouble, Weather};
+pub use history::{
+    ContainerPlan, Edit, History, Node, Op, PodPlan, Program, Room, Trouble, Weather,
+};
 pub use kind::{CrashPoint, Kind, Moment};
 pub use mutants::{Mutant, mutants};
 pub use shrink::shrink;

@@ -3,10 +3,11 @@
 
 use k8s_openapi::api::core::v1::PodSpec;
 use pod_lifecycle::{
-    ContainerState, Context, CrashBackOff, Decide, Event, Look, PartState, Phase, PodRecord, Retry,
-    Stage, Step, StopStep, step,
+    Admission, ContainerState, Context, CrashBackOff, Decide, Event, Look, PartState, Phase,
+    PodRecord, Retry, Stage, Step, StopStep, step,
 };
 use pod_model::{Action, AdmittedPod, ContainerRole, MonoTime, Now, Outcome, ProbeKind, Seq};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 pub struct Mutant {
@@ -377,6 +378,54 @@ mutants! {
                 done.record.evicted = None;
             }
         });
+    restarts_all_but_init_containers, "when all containers begin again, init containers do not", |record, pod, event, context, now| {
+        let was_restarting = record.restarting_all;
+        but(step(record, pod, event, context, now), |done| {
+            let begins = was_restarting && !done.record.restarting_all;
+            for container in done.record.containers.iter_mut().filter(|_| begins) {
+                let role = pod.and_then(|pod| pod.container(&container.name)).map(|(role, _)| role);
+                let has_succeeded = container.last_ending().is_some_and(|e| e.code == 0);
+                if role == Some(ContainerRole::Init) && has_succeeded {
+                    container.state = ContainerState::Down;
+                    container.succeeded = true;
+                }
+            }
+        })
+    };
+    restarts_only_the_one, "a rule to restart all containers restarts its own", |record, pod, event, context, now| {
+        let own = changed(pod, |spec| {
+            let inits = spec.init_containers.iter_mut().flatten();
+            let rules = inits.chain(&mut spec.containers).flat_map(|c| c.restart_policy_rules.iter_mut().flatten());
+            for rule in rules {
+                rule.action = "Restart".to_owned();
+            }
+        });
+        step(record, own.as_ref(), event, context, now)
+    };
+    begins_rejected_pods, "what the node did not take on is begun", |record, pod, event, context, now| {
+        let none = BTreeSet::new();
+        let admitted = Event::Admitted { after: &none };
+        let is_rejected = matches!(event, Event::Rejected(_));
+        step(record, pod, if is_rejected { &admitted } else { event }, context, now)
+    };
+    forgets_rejections, "what was rejected is begun by the next agent", |record, pod, event, context, now| {
+        if !context.looked && matches!(record.admission, Admission::Rejected(_)) && !record.deleted {
+            record.admission = Admission::default();
+            record.stage = Stage::Admitted;
+        }
+        step(record, pod, event, context, now)
+    };
+    preempts_without_waiting, "who needs room begins before it is there", |record, pod, event, context, now| {
+        let none = BTreeSet::new();
+        let at_once = Event::Admitted { after: &none };
+        let is_admitted = matches!(event, Event::Admitted { .. });
+        step(record, pod, if is_admitted { &at_once } else { event }, context, now)
+    };
+    ignores_preemption, "who is to make room goes on", |record, pod, event, context, now| {
+        let wake = Event::Wake;
+        let is_preempted = matches!(event, Event::Preempt { .. });
+        step(record, pod, if is_preempted { &wake } else { event }, context, now)
+    };
     ignores_failed_post_starts, "a container whose postStart fails runs on", |record, pod, event, context, now| {
         let mut fact = match event {
             Event::Fact(fact) => (*fact).clone(),

@@ -37,6 +37,11 @@ enum Fate {
 
 /// What becomes of a pod whose containers do what the plan says, and to which nothing else happens; `None` if time decides.
 pub(crate) fn of_plan(plan: &PodPlan, deadline_seconds: Option<u64>) -> Option<Expected> {
+    // which attempts of the others are ended for it, is a matter of time
+    let mut containers = plan.containers.iter();
+    if containers.any(|c| c.policy.is_some() && !c.restart_all_on.is_empty()) {
+        return None;
+    }
     let mut lasts = Vec::new();
     let mut restarted = BTreeMap::new();
     let mut blocked = false;

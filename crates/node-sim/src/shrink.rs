@@ -76,7 +76,10 @@ fn simpler(history: &History) -> Vec<History> {
             h.pods.pop();
         });
     }
+    with(&|h| h.node.room = None);
     for pod in 0..history.pods.len() {
+        with(&|h| h.pods[pod].memory = 0);
+        with(&|h| h.pods[pod].priority = None);
         with(&|h| h.pods[pod].deadline_seconds = None);
         with(&|h| h.pods[pod].gate = false);
         for container in 0..history.pods[pod].containers.len() {
@@ -87,6 +90,7 @@ fn simpler(history: &History) -> Vec<History> {
             }
             with(&|h| make_plain(&mut h.pods[pod].containers[container]));
             with(&|h| h.pods[pod].containers[container].probes.clear());
+            with(&|h| h.pods[pod].containers[container].restart_all_on.clear());
             with(&|h| {
                 let programs = &mut h.pods[pod].containers[container].programs;
                 if programs.len() > 1 {
@@ -108,6 +112,8 @@ fn make_plain(container: &mut ContainerPlan) {
     container.pre_stop = false;
     container.policy = None;
     container.restart_on.clear();
+    container.restart_unless = false;
+    container.restart_all_on.clear();
     for program in &mut container.programs {
         program.fit_after_ms = 0;
         program.sick_after_ms = None;

@@ -5,7 +5,7 @@
 
 use crate::history::{ContainerPlan, PodPlan};
 use pod_model::{ContainerKey, ContainerName, MonoTime, PodUid, ProbeKind, WallTime};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Ran longer than this: its crashes are forgotten. A kubelet's `2 * MaxContainerBackOff`.
@@ -27,6 +27,10 @@ pub(crate) struct Attempt {
     /// When it was.
     pub(crate) started: MonoTime,
     pub(crate) boot: u32,
+    /// How often all containers of its pod had begun again before it.
+    pub(crate) round: u32,
+    /// The core knows how it ended, and whether all begin again for that.
+    pub(crate) is_judged: bool,
     pub(crate) end: Option<End>,
     /// It is gone, and with it every trace.
     pub(crate) vanished: bool,
@@ -89,6 +93,12 @@ pub(crate) struct Life {
     pub(crate) containers: BTreeMap<ContainerName, ContainerTruth>,
     /// A source has named it to an agent.
     pub(crate) told: bool,
+    /// How often all containers have begun again.
+    pub(crate) round: u32,
+    /// All containers have to end, and then begin again.
+    pub(crate) restarts_all: bool,
+    /// Starts that were on their way when that was decided.
+    pub(crate) old_starts: BTreeSet<ContainerKey>,
     /// Something was done for it.
     pub(crate) begun: bool,
     /// What tells its record from that of another life.
@@ -112,6 +122,10 @@ pub(crate) struct Life {
     /// It is said to fail for what it did.
     pub(crate) evicted: Holds,
     evicted_written: bool,
+    /// It has to end to make room for another.
+    pub(crate) preempted: Holds,
+    /// The node did not take it on.
+    pub(crate) rejected: bool,
     /// When its deadline began to count, in the world's time.
     pub(crate) active_from: Option<u64>,
     /// The shortest and the longest deadline that it had, in seconds.
@@ -174,6 +188,8 @@ impl Truth {
             if life.evicted == Holds::Yes && !life.evicted_written {
                 life.evicted = Holds::Maybe;
             }
+            // each is issued anew
+            life.old_starts.clear();
             for container in life.containers.values_mut() {
                 for attempt in container.attempts.values_mut() {
                     attempt.known = attempt.written;
@@ -183,16 +199,17 @@ impl Truth {
     }
     pub(crate) fn attempt(&mut self, key: &ContainerKey) -> &mut Attempt {
         let boot = self.boot;
-        let container = self
-            .life(&key.pod)
-            .containers
-            .entry(key.name.clone())
-            .or_default();
+        let life = self.life(&key.pod);
+        let (round, failed) = (life.round, life.restarts_all);
+        let container = life.containers.entry(key.name.clone()).or_default();
         container
             .attempts
             .entry(key.attempt.0)
             .or_insert_with(|| Attempt {
                 boot,
+                round,
+                // it came too late, and is ended at once
+                failed,
                 ..Attempt::default()
             })
     }
@@ -238,7 +255,7 @@ pub(crate) fn restarts(policy: &str, container: &ContainerPlan, code: i32) -> bo
     if container.init && code == 0 {
         return false;
     }
-    if container.policy.is_some() && container.restart_on.contains(&code) {
+    if container.restarts_all_on(code) || container.is_restarted_on(code) {
         return true;
     }
     match container.policy(policy) {
@@ -282,10 +299,12 @@ impl Life {
         boot: u32,
         longest: Duration,
     ) -> Option<String> {
-        if let Some(text) = self.init_objection(plan, container, boot) {
-            return Some(text);
+        let objection = self.begin_round(key);
+        let objection = objection.or_else(|| self.init_objection(plan, container, boot));
+        if objection.is_some() {
+            return objection;
         }
-        let tainted = self.tainted;
+        let (tainted, round) = (self.tainted, self.round);
         let rebooted = boot > 0;
         let truth = self.containers.entry(key.name.clone()).or_default();
         let number = key.attempt.0;
@@ -308,8 +327,10 @@ impl Life {
         if attempt.boot != boot {
             return None;
         }
-        let is_restarted = restarts(&plan.policy, container, end.code)
-            || (attempt.sick && container.policy(&plan.policy) != "Never");
+        let is_of_round = attempt.round == round;
+        let is_restarted = !is_of_round
+            || restarts(&plan.policy, container, end.code)
+            || attempt.is_ended_to_restart(&plan.policy, container);
         if !is_restarted {
             return Some(format!(
                 "attempt {before} ended with {}, and the policy is {}",
@@ -326,7 +347,7 @@ impl Life {
         let seems_to_have_run = now.since(attempt.started);
         let is_unsure = attempt.vanished && seems_to_have_run > FORGET_AFTER;
         let is_forgotten = ran > FORGET_AFTER || is_unsure;
-        if attempt.sick {
+        if attempt.sick && is_of_round {
             // a kubelet starts it before it has seen its end, and counts from the end before
             let ends = truth.attempts.range(..before).rev();
             let mut ends = ends.filter_map(|(_, a)| Some((a.boot, a.end?.at)));
@@ -347,7 +368,19 @@ impl Life {
             .objection(end.at, is_forgotten, now, first, longest)
     }
 
-    /// Init containers before this one that have not succeeded in this boot.
+    /// The first start after all had to end begins a round. Why it must not, if so.
+    fn begin_round(&mut self, key: &ContainerKey) -> Option<String> {
+        if self.old_starts.remove(key) || !self.restarts_all {
+            return None;
+        }
+        self.restarts_all = false;
+        self.round += 1;
+        let mut all = self.containers.iter();
+        let (name, _) = all.find(|(_, truth)| truth.attempts.values().any(Attempt::lives))?;
+        (!self.tainted).then(|| format!("{name} lives while all are to begin again"))
+    }
+
+    /// Init containers before this one that have not succeeded in this boot, since all began again.
     fn init_objection(
         &self,
         plan: &PodPlan,
@@ -357,6 +390,7 @@ impl Life {
         if self.unclear {
             return None;
         }
+        let is_new = |a: &Attempt| a.boot == boot && (a.round == self.round || self.tainted);
         let inits = plan.containers.iter().filter(|c| c.init);
         let before = inits.take_while(|c| !container.init || c.name != container.name);
         for init in before {
@@ -368,13 +402,13 @@ impl Life {
             let has_succeeded = attempts
                 .into_iter()
                 .flat_map(BTreeMap::values)
-                .any(|a| a.boot == boot && a.end.is_some_and(|end| end.code == 0));
+                .any(|a| is_new(a) && a.end.is_some_and(|end| end.code == 0));
             // started once is enough; of a lost record nobody can tell
             let has_started = || {
                 self.tainted
                     || self
                         .attempts(&init.name)
-                        .any(|a| a.boot == boot && a.executed && a.has_started(init))
+                        .any(|a| is_new(a) && a.executed && a.has_started(init))
             };
             let is_done = if init.sidecar {
                 has_started()
@@ -394,6 +428,10 @@ impl Attempt {
     pub(crate) fn has_started(&self, plan: &ContainerPlan) -> bool {
         let probed = plan.probes.contains(&ProbeKind::Startup);
         (self.hooked || !plan.post_start) && (self.known.passed || !probed)
+    }
+    /// A probe has ended it, and it is started again, whatever its exit code.
+    pub(crate) fn is_ended_to_restart(&self, policy: &str, plan: &ContainerPlan) -> bool {
+        self.sick && plan.policy(policy) != "Never"
     }
     /// It is in some record, whatever becomes of it.
     pub(crate) fn is_recorded(&mut self) {

@@ -3,6 +3,7 @@
 //! | module | plays |
 //! |---|---|
 //! | `agent` | the worker around the production core: reads, writes, issues, dies |
+//! | `beginning` | all containers of a pod begin again: when, and whether they do |
 //! | `effects` | the executors: what an action does to the machine, wholly or by half |
 //! | `faults` | the history's operations |
 //! | `kernel` | processes, sandboxes, images |
@@ -11,9 +12,11 @@
 //! | `oracle` | what must never be: judged by the truth, not by the core's record |
 //! | `readiness` | what a status may say of containers, and has to |
 //! | `comparing` | the end of a pod beside the reference |
+//! | `room` | who is taken on by a node with little room, and who makes room |
 //! | `rest` | what must be once faults stop |
 
 mod agent;
+mod beginning;
 mod comparing;
 mod disk;
 mod effects;
@@ -24,6 +27,7 @@ mod oracle;
 mod probing;
 mod readiness;
 mod rest;
+mod room;
 
 use crate::chance::Chance;
 use crate::figures::Figures;

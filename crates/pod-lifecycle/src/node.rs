@@ -184,7 +184,8 @@ impl NodeCore {
         // what was seen before is about a former pod of this uid, or in the newest look
         let ended = self.forgotten.get(&uid).copied().unwrap_or_default();
         record.born = ended.max(self.last_look);
-        let waits_for_verdict = record.sandbox.is_absent();
+        // a container was once taken on; anything else may be of a former pod of this uid
+        let waits_for_verdict = !self.unclaimed.contains_key(&uid);
         if !waits_for_verdict {
             record.admission = Admission::default();
         }

@@ -83,8 +83,7 @@ impl World<'_> {
             kernel_slots: node.kernel_slots,
             max_parallel_image_pulls: node.pulls,
             check: true,
-            // with room for all its pods
-            ..Settings::default()
+            node: self.admitting_node(),
         };
         let stored = self.disk.load();
         let life = self.life;
@@ -454,6 +453,7 @@ impl World<'_> {
                 return;
             }
         }
+        self.judge_room();
         for action in pulls {
             self.begin_pull(action);
         }

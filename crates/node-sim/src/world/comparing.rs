@@ -103,11 +103,19 @@ impl World<'_> {
         let is_right = match reason {
             Some("Evicted") => life.evicted != Holds::No,
             Some("DeadlineExceeded") => self.may_be_past_deadline(uid),
+            Some("Preempting") => life.preempted != Holds::No,
+            Some("OutOfmemory" | "OutOfpods" | "UnexpectedAdmissionError") => life.rejected,
             Some(_) => false,
-            None => life.evicted != Holds::Yes,
+            None => {
+                let holds = life.evicted.max(life.preempted);
+                holds != Holds::Yes && !life.rejected
+            }
         };
         if !is_right {
-            let text = format!("{uid}: {reason:?}, in truth evicted: {:?}", life.evicted);
+            let text = format!(
+                "{uid}: {reason:?}, in truth evicted: {:?}, preempted: {:?}, rejected: {}",
+                life.evicted, life.preempted, life.rejected
+            );
             self.find("a pod fails by the limit that it broke", || text);
         }
         is_right

@@ -9,7 +9,7 @@ use pod_model::{Action, Attempt, ContainerKey, PodUid};
 use std::time::Duration;
 
 /// A kubelet's `minimumGracePeriodInSeconds`.
-const LEAST_GRACE: Duration = Duration::from_secs(2);
+pub(super) const LEAST_GRACE: Duration = Duration::from_secs(2);
 
 impl World<'_> {
     pub(super) fn operate(&mut self, index: usize) {
@@ -191,7 +191,8 @@ impl World<'_> {
         let starting = self.starting();
         let ends_itself = self.ends_itself(uid) || self.may_be_past_deadline(uid);
         let life = self.truth.life(uid);
-        let ends_itself = ends_itself || life.evicted != Holds::No;
+        let is_cut_short = life.evicted.max(life.preempted) != Holds::No;
+        let ends_itself = ends_itself || is_cut_short;
         let is_first = !std::mem::replace(&mut life.deleted, true);
         let from = mono.plus(grace);
         life.ends_itself |= is_first && ends_itself;
@@ -215,7 +216,12 @@ impl World<'_> {
         grace
     }
     /// What runs of it and is known to run is killed by then, if this agent lives.
-    fn has_to_go_within(&mut self, uid: &PodUid, grace: Duration, starting: &[ContainerKey]) {
+    pub(super) fn has_to_go_within(
+        &mut self,
+        uid: &PodUid,
+        grace: Duration,
+        starting: &[ContainerKey],
+    ) {
         let life = self.life;
         if !self.agent.as_ref().is_some_and(|agent| agent.looked) {
             return;
@@ -281,7 +287,7 @@ impl World<'_> {
         self.input(Input::ImagesCame);
     }
 
-    fn starting(&self) -> Vec<ContainerKey> {
+    pub(super) fn starting(&self) -> Vec<ContainerKey> {
         let work = self.agent.iter().flat_map(|agent| agent.work.keys());
         work.filter_map(|action| match action {
             Action::Start { container, .. } => Some(container.clone()),

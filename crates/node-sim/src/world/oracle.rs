@@ -44,8 +44,13 @@ impl World<'_> {
                         format!("{action:?}")
                     });
                 }
-                let tainted = self.truth.life(uid).tainted;
+                let (tainted, rejected) = life.map_or((false, false), |l| (l.tainted, l.rejected));
                 self.truth.life(uid).begun = true;
+                if !tainted && rejected {
+                    return self.find("nothing is begun for a pod that was rejected", || {
+                        format!("{action:?}")
+                    });
+                }
                 if !tainted && self.is_past_deadline(uid) {
                     return self.find("nothing is begun after the deadline", || {
                         format!("{action:?}")
@@ -258,6 +263,8 @@ impl World<'_> {
             .known_attempt(key)
             .is_some_and(|a| a.executed && a.end.is_none() && !a.failed);
         let has_cause = is_over
+            || life.restarts_all
+            || life.preempted != Holds::No
             || life.deleted
             || life.evicted != Holds::No
             || self.is_left_sidecar(key)
@@ -376,6 +383,8 @@ impl World<'_> {
                 life.active_from.get_or_insert(self.t);
             }
         }
+        self.note_round(record);
+        self.note_admission(record);
         let Some(life) = self.truth.lives.get(&record.uid).filter(|l| !l.tainted) else {
             return;
         };
@@ -442,6 +451,7 @@ impl World<'_> {
                 return self.find("restart counts only grow", || text);
             }
         }
+        self.judge_restarting_all(update);
         self.judge_readiness(update);
         self.judge_begun(update);
         if update.released {

@@ -116,6 +116,7 @@ impl World<'_> {
         if !is_over && self.is_past_deadline(uid) {
             return self.find("a deadline is kept", || uid.to_string());
         }
+        self.judge_round_at_rest(plan, uid, &shown);
         self.judge_by_reference(plan, uid, &shown, false);
         self.judge_ready_at_rest(uid, &shown);
     }

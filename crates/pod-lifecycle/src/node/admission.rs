@@ -96,12 +96,12 @@ fn waits_for(entry: &Entry, other: &PodUid) -> bool {
     matches!(&entry.record.admission, Admission::Admitted { after } if after.contains(other))
 }
 
-/// Its record was lost, and the kernel shows that it was taken on once. Or it is to go, and nothing is begun.
+/// Its record was lost, and its containers show that it was taken on once. Or it is to go, and nothing is begun. That something else
+/// bears its uid proves nothing: its own record does.
 fn is_begun(entry: &Entry) -> bool {
     let record = &entry.record;
     let is_new = record.containers.iter().all(|c| c.made.is_none());
     !record.stage.is_before_termination()
-        || !record.sandbox.is_absent()
         || record.may_have_processes()
         || !record.remains.is_empty()
         || !is_new

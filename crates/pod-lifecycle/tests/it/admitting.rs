@@ -1,7 +1,7 @@
 //! A pod that the node has no room for is rejected before anything is done for it, and stays so; a critical one is made room for.
 
 use node_policy::admission::{AdmittingNode, Allocatable, RejectionReason};
-use pod_lifecycle::{Settings, Tally};
+use pod_lifecycle::{Input, Settings, Tally};
 use pod_model::AdmittedPod;
 use std::time::Duration;
 use test_kit::{Crash, Program, World, pod};
@@ -246,4 +246,27 @@ fn a_pod_that_an_agent_did_not_come_to_judge_is_judged_by_the_next() {
     world.recover();
     assert_eq!(world.status(&late).reason.as_deref(), Some("OutOfcpu"));
     assert_eq!(world.line(&web("a", "2")), "Running app=Running");
+}
+
+#[test]
+fn files_that_bear_its_uid_do_not_prove_that_a_pod_was_taken_on() {
+    let large = web("a", "4");
+    let leftovers = || Input::Leftovers(vec![large.uid().clone()]);
+    let rejected = Some("OutOfcpu");
+    // its own, as an agent had not come to judge it
+    let mut world = node(10);
+    world.crash(Crash::BeforeEffects);
+    world.desire(&large);
+    world.crash(Crash::BeforeEffects);
+    world.input(leftovers());
+    world.recover();
+    assert_eq!(world.status(&large).reason.as_deref(), rejected);
+    // those of a former pod of this uid
+    let mut world = node(10);
+    world.input(leftovers());
+    world.desire(&large);
+    assert_eq!(world.status(&large).reason.as_deref(), rejected);
+    world.delete(&large);
+    world.run_secs(10);
+    assert!(world.is_forgotten(&large));
 }
