@@ -51,8 +51,9 @@ impl World<'_> {
                 life.old_starts.insert(container.clone());
             }
         }
-        let attempts = life.containers.values_mut();
-        for attempt in attempts.flat_map(|c| c.attempts.values_mut()) {
+        let all = life.containers.iter_mut();
+        let all = all.filter(|(name, _)| !plan.is_ephemeral(name.as_str()));
+        for attempt in all.flat_map(|(_, c)| c.attempts.values_mut()) {
             attempt.failed |= attempt.lives();
         }
     }
