@@ -31,6 +31,7 @@ fn life(point: CrashPoint, salt: u64) -> History {
             pulls: 1,
             longest_back_off_seconds: 300,
             old_kernel: false,
+            room: None,
         },
         weather: Weather::default(),
         pods: vec![PodPlan {
