@@ -477,7 +477,7 @@ impl ContainerTruth {
         self.changes += u32::from(is_changed);
         if is_changed {
             for attempt in self.attempts.values_mut() {
-                attempt.failed |= attempt.lives();
+                attempt.failed = true;
             }
         }
         is_changed
