@@ -187,20 +187,30 @@ fn op(chance: &mut Chance, faults: &[(u64, Fault)], pods: &[PodPlan]) -> Op {
         }
         Fault::Edit => Op::Edit {
             pod,
-            what: chance.pick(&[
-                Edit::Label,
-                Edit::Gate { open: true },
-                Edit::Gate { open: true },
-                Edit::Gate { open: false },
-                Edit::Deadline { seconds: 1 },
-                Edit::Deadline { seconds: 300 },
-            ]),
+            what: edit(chance, pods[pod].containers.len()),
         },
         Fault::Evict => Op::Evict(pod),
         Fault::StepClock => Op::StepClock {
             seconds: chance.pick(&[-1_000_000, -3_600, -1, 1, 3_600, 1_000_000]),
         },
     }
+}
+
+fn edit(chance: &mut Chance, containers: usize) -> Edit {
+    let container = chance.index(containers);
+    chance.pick(&[
+        Edit::Label,
+        Edit::Debug,
+        Edit::Debug,
+        Edit::Image { container },
+        Edit::Image { container },
+        Edit::Image { container },
+        Edit::Gate { open: true },
+        Edit::Gate { open: true },
+        Edit::Gate { open: false },
+        Edit::Deadline { seconds: 1 },
+        Edit::Deadline { seconds: 300 },
+    ])
 }
 
 fn trouble(chance: &mut Chance, kind: Kind) -> Trouble {
@@ -263,6 +273,7 @@ fn pods(chance: &mut Chance, api_percent: u8) -> Vec<PodPlan> {
             grace_seconds: chance.pick(&[0, 1, 5, 30, 60]),
             from_api,
             containers: containers(chance, policy, inits, mains),
+            ephemeral: ephemeral(chance, if from_api { 2 } else { 0 }),
         });
     }
     pods
@@ -300,6 +311,20 @@ fn containers(chance: &mut Chance, policy: &str, inits: u32, mains: u32) -> Vec<
         list.push(main);
     }
     list
+}
+
+fn ephemeral(chance: &mut Chance, most: u64) -> Vec<ContainerPlan> {
+    (0..most)
+        .map(|number| {
+            let name = format!("debug-{number}");
+            let target = chance.pick(&[None, Some("app-0"), Some("app-0"), Some("init-0")]);
+            let plan = container(chance, "Never", false, name);
+            ContainerPlan {
+                target: target.map(str::to_owned),
+                ..plan
+            }
+        })
+        .collect()
 }
 
 fn give_own_policy(chance: &mut Chance, container: &mut ContainerPlan, policy: &str) {

@@ -74,12 +74,18 @@ pub struct PodPlan {
     #[serde(default)]
     pub priority: Option<i32>,
     pub containers: Vec<ContainerPlan>,
+    /// Ephemeral containers that people may add, one after the other.
+    #[serde(default)]
+    pub ephemeral: Vec<ContainerPlan>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerPlan {
     pub name: String,
     pub init: bool,
+    /// Of an ephemeral container: it is refused as long as this container does not run.
+    #[serde(default)]
+    pub target: Option<String>,
     /// Its own `restartPolicy`, if it is no sidecar, and the exit codes with which it is started again all the same.
     #[serde(default)]
     pub policy: Option<String>,
@@ -120,6 +126,13 @@ impl ContainerPlan {
     /// Whether its rules let all containers of its pod begin again.
     pub(crate) fn restarts_all_on(&self, code: i32) -> bool {
         self.policy.is_some() && self.restart_all_on.contains(&code)
+    }
+    fn image_now(&self, is_other: bool) -> String {
+        if is_other {
+            format!("{}-other", self.image)
+        } else {
+            self.image.clone()
+        }
     }
     fn rules(&self) -> Vec<ContainerRestartRule> {
         let rule = |action: &str, operator: &str, codes: &[i32]| ContainerRestartRule {
@@ -286,6 +299,12 @@ pub enum Edit {
     Deadline {
         seconds: u64,
     },
+    /// The next ephemeral container is added.
+    Debug,
+    /// A container has another image, or the first one again.
+    Image {
+        container: usize,
+    },
     /// Its readiness gate opens or closes.
     Gate {
         open: bool,
@@ -298,6 +317,10 @@ pub(crate) struct Edited {
     pub(crate) generation: i64,
     pub(crate) deadline_seconds: Option<u64>,
     pub(crate) gate_is_open: bool,
+    /// So many ephemeral containers were added.
+    pub(crate) ephemeral: usize,
+    /// Containers that have another image than at first, a bit each.
+    pub(crate) images: u64,
 }
 
 impl Edited {
@@ -306,6 +329,8 @@ impl Edited {
             generation: 1,
             deadline_seconds: plan.deadline_seconds,
             gate_is_open: false,
+            ephemeral: 0,
+            images: 0,
         }
     }
     pub(crate) fn edit(&mut self, what: Edit) {
@@ -316,6 +341,14 @@ impl Edited {
                 self.deadline_seconds = Some(seconds);
             }
             Edit::Gate { open } => self.gate_is_open = open,
+            Edit::Debug => {
+                self.generation += 1;
+                self.ephemeral += 1;
+            }
+            Edit::Image { container } => {
+                self.generation += 1;
+                self.images ^= 1 << (container % 64);
+            }
         }
     }
 }
@@ -362,7 +395,9 @@ impl PodPlan {
             } else {
                 pod.container(&container.name)
             };
-            pod = pod.image(&container.image).pull(&container.pull);
+            let is_other = edited.images & (1 << (number % 64)) != 0;
+            let image = container.image_now(is_other);
+            pod = pod.image(&image).pull(&container.pull);
             if self.memory > 0 && first_main == Some(number) {
                 pod = pod.request("memory", &self.memory.to_string());
             }
@@ -382,6 +417,12 @@ impl PodPlan {
                 pod = pod.probe(*kind, None);
             }
         }
+        for container in self.ephemeral.iter().take(edited.ephemeral) {
+            pod = pod.ephemeral(&container.name, container.target.as_deref());
+        }
         pod.build()
+    }
+    pub(crate) fn is_ephemeral(&self, name: &str) -> bool {
+        self.ephemeral.iter().any(|c| c.name == name)
     }
 }

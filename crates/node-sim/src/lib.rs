@@ -32,6 +32,9 @@
 //!   (`oracle`, `truth`): one attempt at a time, a start has its reason and its time, grace is granted, nothing is undone under a process, an
 //!   ending is what happened, an exit that was told is believed, what failed is tried again after a while, phases do not go back, what is
 //!   ready is what was told, nothing is begun after the deadline, …;
+//! - what people and rules do to a pod that runs: all containers end before all begin again, init containers too (`beginning`); an
+//!   ephemeral container is started once; what rests has the image that is wanted (`changing`);
+//! - where a node has little room, after every step: the pods that were taken on and have not ended fit (`room`);
 //! - when a pod is over, wherever in the history that is: its last phase and its restart counts are those of a deliberately naive
 //!   `reference`, computed from what happened to its containers, and where nothing disturbed it, from its plan alone;
 //! - once faults stop (`rest`): it comes to rest, and resting does and says nothing; what rests is as the same `reference` says, and as

@@ -426,6 +426,25 @@ mutants! {
         let is_preempted = matches!(event, Event::Preempt { .. });
         step(record, pod, if is_preempted { &wake } else { event }, context, now)
     };
+    starts_ephemeral_containers_twice, "an ephemeral container that ended is started again", |record, pod, event, context, now| {
+        for container in &mut record.containers {
+            let role = pod.and_then(|pod| pod.container(&container.name)).map(|(role, _)| role);
+            if role == Some(ContainerRole::Ephemeral) && container.state == ContainerState::Down {
+                container.state = ContainerState::Waiting;
+            }
+        }
+        step(record, pod, event, context, now)
+    };
+    forgets_ephemeral_containers, "what is added to a pod is not started", |record, pod, event, context, now| {
+        let without = changed(pod, |spec| spec.ephemeral_containers = None);
+        step(record, without.as_ref(), event, context, now)
+    };
+    ignores_other_images, "what runs goes on with its former image", |record, pod, event, context, now| {
+        for container in &mut record.containers {
+            container.definition = None;
+        }
+        step(record, pod, event, context, now)
+    };
     ignores_failed_post_starts, "a container whose postStart fails runs on", |record, pod, event, context, now| {
         let mut fact = match event {
             Event::Fact(fact) => (*fact).clone(),

@@ -79,6 +79,7 @@ fn simpler(history: &History) -> Vec<History> {
     with(&|h| h.node.room = None);
     for pod in 0..history.pods.len() {
         with(&|h| h.pods[pod].memory = 0);
+        with(&|h| h.pods[pod].ephemeral.clear());
         with(&|h| h.pods[pod].priority = None);
         with(&|h| h.pods[pod].deadline_seconds = None);
         with(&|h| h.pods[pod].gate = false);

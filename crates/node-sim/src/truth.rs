@@ -4,6 +4,7 @@
 //! has what the kernel knows of it. Nothing here reads a record of the core.
 
 use crate::history::{ContainerPlan, PodPlan};
+use crate::world::image_id;
 use pod_model::{ContainerKey, ContainerName, MonoTime, PodUid, ProbeKind, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -80,12 +81,28 @@ pub(crate) struct ContainerTruth {
     back_off: NaiveBackOff,
     /// The newest attempt whose start was issued.
     issued: Option<u32>,
+    /// The image that the core was told last, how often it was another one, and that number when each attempt was issued.
+    told_image: Option<String>,
+    changes: u32,
+    changes_at: BTreeMap<u32, u32>,
+}
+
+/// A start that the core wants.
+pub(crate) struct Start<'a> {
+    pub(crate) key: &'a ContainerKey,
+    pub(crate) image_id: &'a str,
+    pub(crate) now: MonoTime,
+    pub(crate) boot: u32,
+    /// The longest back-off.
+    pub(crate) longest: Duration,
 }
 
 /// The wait before the next start: none, then 10 s, and each time twice as much.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct NaiveBackOff {
     delay: Duration,
+    /// What it is about: another image is not backed off from.
+    image_id: String,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -200,8 +217,9 @@ impl Truth {
     pub(crate) fn attempt(&mut self, key: &ContainerKey) -> &mut Attempt {
         let boot = self.boot;
         let life = self.life(&key.pod);
-        let (round, failed) = (life.round, life.restarts_all);
+        let (round, restarts_all) = (life.round, life.restarts_all);
         let container = life.containers.entry(key.name.clone()).or_default();
+        let failed = restarts_all || container.is_changed(key.attempt.0);
         container
             .attempts
             .entry(key.attempt.0)
@@ -294,12 +312,16 @@ impl Life {
         &mut self,
         plan: &PodPlan,
         container: &ContainerPlan,
-        key: &ContainerKey,
-        now: MonoTime,
-        boot: u32,
-        longest: Duration,
+        start: &Start<'_>,
     ) -> Option<String> {
-        let objection = self.begin_round(key);
+        let Start {
+            key,
+            image_id,
+            now,
+            boot,
+            longest,
+        } = *start;
+        let objection = self.begin_round(plan, key);
         let objection = objection.or_else(|| self.init_objection(plan, container, boot));
         if objection.is_some() {
             return objection;
@@ -310,6 +332,7 @@ impl Life {
         let number = key.attempt.0;
         let is_first_issue = truth.issued.is_none_or(|issued| number > issued);
         truth.issued = truth.issued.max(Some(number));
+        truth.is_issued(number, image_id);
         if tainted || !is_first_issue {
             return None;
         }
@@ -328,7 +351,12 @@ impl Life {
             return None;
         }
         let is_of_round = attempt.round == round;
+        // it may have been ended to be started with another image
+        let runs_once = container.init && !container.sidecar;
+        let is_changed = !runs_once && truth.is_changed(*before);
+        let is_other_image = truth.back_off.image_id != image_id;
         let is_restarted = !is_of_round
+            || is_changed
             || restarts(&plan.policy, container, end.code)
             || attempt.is_ended_to_restart(&plan.policy, container);
         if !is_restarted {
@@ -346,8 +374,8 @@ impl Life {
         // its end was seen later than it was
         let seems_to_have_run = now.since(attempt.started);
         let is_unsure = attempt.vanished && seems_to_have_run > FORGET_AFTER;
-        let is_forgotten = ran > FORGET_AFTER || is_unsure;
-        if attempt.sick && is_of_round {
+        let is_forgotten = ran > FORGET_AFTER || is_unsure || is_other_image;
+        if (attempt.sick || is_changed) && is_of_round {
             // a kubelet starts it before it has seen its end, and counts from the end before
             let ends = truth.attempts.range(..before).rev();
             let mut ends = ends.filter_map(|(_, a)| Some((a.boot, a.end?.at)));
@@ -361,21 +389,27 @@ impl Life {
             } else {
                 end.at
             };
-            return truth.back_off.objection(from, false, now, first, longest);
+            let objection = truth
+                .back_off
+                .objection(from, is_other_image, now, first, longest);
+            truth.back_off.image_id = image_id.to_owned();
+            return objection;
         }
+        truth.back_off.image_id = image_id.to_owned();
         truth
             .back_off
             .objection(end.at, is_forgotten, now, first, longest)
     }
 
     /// The first start after all had to end begins a round. Why it must not, if so.
-    fn begin_round(&mut self, key: &ContainerKey) -> Option<String> {
+    fn begin_round(&mut self, plan: &PodPlan, key: &ContainerKey) -> Option<String> {
         if self.old_starts.remove(key) || !self.restarts_all {
             return None;
         }
         self.restarts_all = false;
         self.round += 1;
-        let mut all = self.containers.iter();
+        let all = self.containers.iter();
+        let mut all = all.filter(|(name, _)| !plan.is_ephemeral(name.as_str()));
         let (name, _) = all.find(|(_, truth)| truth.attempts.values().any(Attempt::lives))?;
         (!self.tainted).then(|| format!("{name} lives while all are to begin again"))
     }
@@ -420,6 +454,33 @@ impl Life {
             }
         }
         None
+    }
+}
+
+impl ContainerTruth {
+    /// Its image has been another one since this attempt was issued.
+    pub(crate) fn is_changed(&self, attempt: u32) -> bool {
+        let at = self.changes_at.get(&attempt);
+        at.is_some_and(|at| *at != self.changes)
+    }
+    /// It may have waited for its turn since before the newest change.
+    fn is_issued(&mut self, attempt: u32, with: &str) {
+        let told = self.told_image.as_deref().map(image_id);
+        let is_newest = told.is_none_or(|told| told == with);
+        let changes = if is_newest { self.changes } else { u32::MAX };
+        self.changes_at.insert(attempt, changes);
+    }
+    /// The core is told what image it is to have. Whether that is another one.
+    pub(crate) fn is_told_image(&mut self, image: &str) -> bool {
+        let before = self.told_image.replace(image.to_owned());
+        let is_changed = before.is_some_and(|before| before != image);
+        self.changes += u32::from(is_changed);
+        if is_changed {
+            for attempt in self.attempts.values_mut() {
+                attempt.failed = true;
+            }
+        }
+        is_changed
     }
 }
 

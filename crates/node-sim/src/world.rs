@@ -3,6 +3,7 @@
 //! | module | plays |
 //! |---|---|
 //! | `agent` | the worker around the production core: reads, writes, issues, dies |
+//! | `changing` | what people change in a pod that runs: images, ephemeral containers |
 //! | `beginning` | all containers of a pod begin again: when, and whether they do |
 //! | `effects` | the executors: what an action does to the machine, wholly or by half |
 //! | `faults` | the history's operations |
@@ -17,6 +18,7 @@
 
 mod agent;
 mod beginning;
+mod changing;
 mod comparing;
 mod disk;
 mod effects;
@@ -37,6 +39,7 @@ use crate::truth::Truth;
 use agent::Agent;
 use disk::Disk;
 use kernel::Kernel;
+pub(crate) use kernel::image_id;
 use pod_lifecycle::Decide;
 use pod_model::{
     Action, AdmittedPod, ContainerKey, ExitSeen, Fact, MonoTime, Now, Observed, PodUid, ProbeKind,

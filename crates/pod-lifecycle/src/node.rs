@@ -120,6 +120,7 @@ impl NodeCore {
             self.statuses.insert(uid.clone());
             self.step(&uid, &Event::Wake, now);
         }
+        self.ask_for_room_again(now);
     }
 
     pub fn handle(&mut self, input: Input, now: Now) {

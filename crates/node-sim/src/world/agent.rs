@@ -465,6 +465,11 @@ impl World<'_> {
     fn persist(&mut self, uid: &PodUid) {
         let Some(agent) = &self.agent else { return };
         self.figures.records += 1;
+        // one that was told while the former pod of this uid went away
+        let pod = agent.core.pod(uid);
+        if let Some(pod) = pod.filter(|pod| self.disk.has_other_pod(pod)) {
+            self.disk.save_pod(pod);
+        }
         match agent.core.record(uid) {
             Some(record) => {
                 self.disk.save_record(record);

@@ -24,6 +24,8 @@ impl World<'_> {
             return;
         };
         let mut begins = false;
+        let mut all = life.containers.values().flat_map(|c| c.attempts.values());
+        let is_something_left = all.any(|attempt| attempt.lives());
         for container in &record.containers {
             let (Some(ending), Some(planned), Some(truth)) = (
                 container.last_ending(),
@@ -34,11 +36,15 @@ impl World<'_> {
             ) else {
                 continue;
             };
+            let is_changed = truth.is_changed(ending.attempt.0);
             if let Some(attempt) = truth.attempts.get_mut(&ending.attempt.0)
                 && !std::mem::replace(&mut attempt.is_judged, true)
             {
                 let is_restarted = attempt.is_ended_to_restart(&plan.policy, planned);
-                begins |= !is_restarted && planned.restarts_all_on(ending.code);
+                let says_so = !is_restarted && planned.restarts_all_on(ending.code);
+                // it ended by itself, or for its other image: nobody but the core can tell
+                begins |= says_so && (!is_changed || record.restarting_all);
+                life.tainted |= says_so && is_changed && !is_something_left;
             }
         }
         if !begins || life.restarts_all || !record.stage.is_before_termination() {
@@ -51,9 +57,10 @@ impl World<'_> {
                 life.old_starts.insert(container.clone());
             }
         }
-        let attempts = life.containers.values_mut();
-        for attempt in attempts.flat_map(|c| c.attempts.values_mut()) {
-            attempt.failed |= attempt.lives();
+        let all = life.containers.iter_mut();
+        let all = all.filter(|(name, _)| !plan.is_ephemeral(name.as_str()));
+        for attempt in all.flat_map(|(_, c)| c.attempts.values_mut()) {
+            attempt.failed = true;
         }
     }
 

@@ -48,6 +48,12 @@ impl Disk {
         self.run.entry(uid.clone()).or_default().pod = Some(pod.clone());
         self.pending.insert(uid.clone());
     }
+    /// Another pod of that uid is written down than this one.
+    pub(crate) fn has_other_pod(&self, pod: &AdmittedPod) -> bool {
+        let of = |files: &BTreeMap<PodUid, Files>| files.get(pod.uid())?.pod.clone();
+        let written = of(&self.run).or_else(|| of(&self.root));
+        written.is_some_and(|written| written != *pod)
+    }
     pub(crate) fn save_record(&mut self, record: &PodRecord) {
         let uid = &record.uid;
         if self.run_full {

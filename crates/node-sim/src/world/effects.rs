@@ -198,6 +198,9 @@ impl World<'_> {
             let life = self.truth.life(uid);
             life.told = true;
             life.has_deadline(deadline);
+            if let Some(pod) = index.map(|index| self.pods[index].clone()) {
+                self.note_images(&pod);
+            }
         }
     }
 
@@ -257,7 +260,8 @@ impl World<'_> {
             let text = "the image is not here any more";
             return Err(failure(FailureReason::CreateContainerError, text));
         }
-        if let Some(refused) = self.sandbox_objection(key) {
+        let refused = self.sandbox_objection(key);
+        if let Some(refused) = refused.or_else(|| self.target_objection(key)) {
             return Err(refused);
         }
         if !half {
@@ -271,6 +275,7 @@ impl World<'_> {
             pid,
             started: now,
             program,
+            image_id: image_id.to_owned(),
             executed: !half,
             ends: None,
             exit: None,

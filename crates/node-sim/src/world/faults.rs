@@ -144,7 +144,8 @@ impl World<'_> {
         note!(self, "desired {}", pod.uid());
         let Some(agent) = &mut self.agent else { return };
         agent.told.insert(pod.uid().clone());
-        if agent.core.pod(pod.uid()).is_none() {
+        let is_new = agent.core.pod(pod.uid()).is_none();
+        if is_new {
             self.disk.save_pod(&pod);
         }
         let edited = self.edited[index];
@@ -160,7 +161,17 @@ impl World<'_> {
             life.ends_itself = false;
             life.kill_from = None;
         }
-        self.input(Input::Desired(pod));
+        self.note_images(&pod);
+        let before = self
+            .agent
+            .as_ref()
+            .and_then(|a| a.core.pod(pod.uid()))
+            .cloned();
+        self.input(Input::Desired(pod.clone()));
+        let taken = self.agent.as_ref().and_then(|a| a.core.pod(pod.uid()));
+        if !is_new && taken == Some(&pod) && taken != before.as_ref() {
+            self.disk.save_pod(&pod);
+        }
     }
     fn tell_deleted(&mut self, uid: &PodUid, grace_seconds: Option<u64>) {
         note!(self, "deleted {uid} {grace_seconds:?}");
@@ -264,7 +275,7 @@ impl World<'_> {
             let goes_on = !self.ends_itself(&uid) && !self.may_be_past_deadline(&uid);
             let from = self.now().mono.plus(LEAST_GRACE);
             let life = self.truth.life(&uid);
-            if goes_on {
+            if goes_on && life.preempted == Holds::No {
                 life.evicted = Holds::Yes;
                 life.kill_from = Some(life.kill_from.map_or(from, |at| at.min(from)));
                 self.has_to_go_within(&uid, LEAST_GRACE, &self.starting());

@@ -12,6 +12,7 @@ pub(crate) struct Process {
     pub(crate) pid: u32,
     pub(crate) started: Now,
     pub(crate) program: Program,
+    pub(crate) image_id: String,
     /// Its program was executed; if not, an agent died in between.
     pub(crate) executed: bool,
     /// When it ends, as things stand: the number of the event that says so, and its time.

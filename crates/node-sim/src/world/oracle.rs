@@ -2,7 +2,7 @@
 
 use super::{SECOND, World, note};
 use crate::history::{ContainerPlan, PodPlan};
-use crate::truth::Holds;
+use crate::truth::{Holds, Start};
 use pod_lifecycle::{ContainerState, EndReason, PodRecord, StatusUpdate};
 use pod_model::{Action, ContainerKey, ExitSeen, PodUid};
 use std::time::Duration;
@@ -14,7 +14,8 @@ impl World<'_> {
     }
     pub(super) fn plan_of(&self, key: &ContainerKey) -> Option<&ContainerPlan> {
         let plan = self.pod_plan(&key.pod)?;
-        plan.containers.iter().find(|c| c.name == key.name.as_str())
+        let mut all = plan.containers.iter().chain(&plan.ephemeral);
+        all.find(|c| c.name == key.name.as_str())
     }
 
     /// The core wants an executor to do this.
@@ -56,8 +57,12 @@ impl World<'_> {
                         format!("{action:?}")
                     });
                 }
-                if let Action::Start { container, .. } = action {
-                    self.judge_start_issued(container);
+                if let Action::Start {
+                    container,
+                    image_id,
+                } = action
+                {
+                    self.judge_start_issued(container, image_id);
                 }
             }
             Action::Stop { container } => {
@@ -106,22 +111,28 @@ impl World<'_> {
         }
     }
 
-    fn judge_start_issued(&mut self, key: &ContainerKey) {
+    fn judge_start_issued(&mut self, key: &ContainerKey, image_id: &str) {
         let history = self.history;
         let index = self.pods.iter().position(|pod| *pod.uid() == key.pod);
         let Some(plan) = index.and_then(|index| history.pods.get(index)) else {
             return self.find("only pods that are known are started", || key.to_string());
         };
+        if plan.is_ephemeral(key.name.as_str()) {
+            return self.judge_ephemeral_start(key);
+        }
         let container = plan.containers.iter().find(|c| c.name == key.name.as_str());
         let Some(container) = container else {
             return self.find("only containers of the pod are started", || key.to_string());
         };
-        let (now, boot) = (self.now().mono, self.truth.boot);
-        let longest = Duration::from_secs(history.node.longest_back_off_seconds.clamp(1, 300));
-        let objection = self
-            .truth
-            .life(&key.pod)
-            .objection_to_start(plan, container, key, now, boot, longest);
+        let start = Start {
+            key,
+            image_id,
+            now: self.now().mono,
+            boot: self.truth.boot,
+            longest: Duration::from_secs(history.node.longest_back_off_seconds.clamp(1, 300)),
+        };
+        let life = self.truth.life(&key.pod);
+        let objection = life.objection_to_start(plan, container, &start);
         if let Some(text) = objection {
             self.find("a start has its reason and its time", || {
                 format!("{key}: {text}")
@@ -196,7 +207,7 @@ impl World<'_> {
     /// A sidecar without a main container: it is ended, whatever becomes of the pod.
     fn is_left_sidecar(&self, key: &ContainerKey) -> bool {
         let is_sidecar = self.plan_of(key).is_some_and(|c| c.sidecar);
-        is_sidecar && self.ends_itself(&key.pod)
+        (is_sidecar || self.is_ephemeral(key)) && self.ends_itself(&key.pod)
     }
     /// So long after it was to go, nothing of it is alive that nobody has tried to kill.
     pub(super) fn judge_grace_over(&mut self, uid: &PodUid) {
@@ -263,7 +274,8 @@ impl World<'_> {
             .known_attempt(key)
             .is_some_and(|a| a.executed && a.end.is_none() && !a.failed);
         let has_cause = is_over
-            || life.restarts_all
+            || (life.restarts_all && !self.is_ephemeral(key))
+            || self.is_changed(key)
             || life.preempted != Holds::No
             || life.deleted
             || life.evicted != Holds::No

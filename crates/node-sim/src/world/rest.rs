@@ -117,6 +117,7 @@ impl World<'_> {
             return self.find("a deadline is kept", || uid.to_string());
         }
         self.judge_round_at_rest(plan, uid, &shown);
+        self.judge_changes_at_rest(plan, uid, &shown);
         self.judge_by_reference(plan, uid, &shown, false);
         self.judge_ready_at_rest(uid, &shown);
     }

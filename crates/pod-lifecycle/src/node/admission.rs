@@ -92,6 +92,20 @@ impl NodeCore {
     }
 }
 
+impl NodeCore {
+    /// Of restored pods: an agent may have died when it was written down who waits, and not yet that the others have to end.
+    pub(super) fn ask_for_room_again(&mut self, now: Now) {
+        let waited_for = |entry: &Entry| match &entry.record.admission {
+            Admission::Admitted { after } => after.clone(),
+            _ => BTreeSet::new(),
+        };
+        let victims: BTreeSet<PodUid> = self.entries.values().flat_map(waited_for).collect();
+        for victim in victims {
+            self.preempt(&victim, now);
+        }
+    }
+}
+
 fn waits_for(entry: &Entry, other: &PodUid) -> bool {
     matches!(&entry.record.admission, Admission::Admitted { after } if after.contains(other))
 }

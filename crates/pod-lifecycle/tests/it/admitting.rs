@@ -215,6 +215,23 @@ fn making_room_survives_the_agent_and_the_machine() {
 }
 
 #[test]
+fn room_is_made_although_an_agent_died_before_it_could_write_down_by_whom() {
+    let mut world = node(1);
+    let program = Program::runs().stops_after(Duration::from_secs(20), 0);
+    world.machine.script.program("app", [program]);
+    let (web, dns) = (web("web", "1"), critical("dns", "1"));
+    world.desire(&web);
+    let before = world.core().record(web.uid()).cloned().expect("it runs");
+    world.desire(&dns);
+    world.store(before, &web);
+    world.crash(Crash::BeforeEffects);
+    world.recover();
+    world.run_secs(120);
+    assert_eq!(world.line(&dns), "Running app=Running");
+    assert_eq!(world.status(&web).reason.as_deref(), Some("Preempting"));
+}
+
+#[test]
 fn of_static_pods_only_a_greater_priority_makes_room() {
     let with = |name: &str, priority: i32| {
         let pod = pod(name).container("app");
