@@ -432,6 +432,18 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
         if let Err(error) = saved {
             tracing::error!(pod.uid = %uid, error = &*error, "the pod's record is not saved");
         }
+        self.follow_pod(uid);
+    }
+
+    /// A pod that was told, changed, while it went away is another one when it is taken on again.
+    fn follow_pod(&mut self, uid: &PodUid) {
+        let shown = self.board.pod(uid).map(|view| view.pod);
+        if let (Some(shown), Some(pod)) = (shown, self.core.pod(uid).cloned())
+            && shown != pod
+        {
+            self.save_pod(&pod);
+            self.board.set_pod(pod);
+        }
     }
 
     /// Says what is to be probed of a pod whose record is another one now.

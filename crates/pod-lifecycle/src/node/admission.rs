@@ -90,9 +90,7 @@ impl NodeCore {
             }
         }
     }
-}
 
-impl NodeCore {
     /// Of restored pods: an agent may have died when it was written down who waits, and not yet that the others have to end.
     pub(super) fn ask_for_room_again(&mut self, now: Now) {
         let waited_for = |entry: &Entry| match &entry.record.admission {
