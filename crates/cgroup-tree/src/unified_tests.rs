@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 struct Unified {
@@ -195,7 +196,11 @@ struct Inner {
     hierarchy: Hierarchy,
     child: Option<Child>,
     was_handed_down: bool,
+    _alone: MutexGuard<'static, ()>,
 }
+
+/// What the root hands down is one thing for all tests.
+static HANDING_DOWN: Mutex<()> = Mutex::new(());
 
 fn inner(name: &str) -> Result<Option<Inner>, Box<dyn Error>> {
     let Some(unified) = unified(&format!("{name}-root"))? else {
@@ -210,7 +215,9 @@ fn inner(name: &str) -> Result<Option<Inner>, Box<dyn Error>> {
         );
         return Ok(None);
     }
+    let alone = HANDING_DOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let inner = Inner {
+        _alone: alone,
         was_handed_down: read("cgroup.subtree_control").contains("hugetlb"),
         hierarchy: Hierarchy {
             base: mount.join(format!("coracle-inner-{}-{name}", std::process::id())),
