@@ -56,7 +56,7 @@ impl Keeper {
         } else {
             open_streams(&description)?
         };
-        let (mine, its) = report::channel()
+        let (mut mine, its) = report::channel()
             .map_err(failed(Stage::Prepare, prepare("cannot make a socket pair")))?;
         let born = child::birth_place(&description.cgroup)
             .map_err(failed(Stage::Cgroup, prepare("cannot open the cgroup")))?;
@@ -94,7 +94,7 @@ impl Keeper {
                     mark: mark.as_fd(),
                     cloned_at,
                 };
-                child::leave_the_keeper(listener, lock, its.as_fd());
+                child::leave_the_keeper(listener, lock, &mut mine, its.as_fd());
                 child::run_container(&setup)
             })
         });

@@ -99,15 +99,17 @@ pub(crate) fn refused(stage: Stage, kind: FailureKind, message: impl Into<String
 }
 
 /// The child's first act. It ends with the keeper as long as it is not the program; and it lets go of what says "a keeper lives": the socket
-/// that agents connect to and the lock.
+/// that agents connect to, the lock, and the keeper's end of its own report: a keeper that was dead before this began kills nobody, so
+/// that end has to be closed for the child to learn of it.
 pub(crate) fn leave_the_keeper(
     listener: &mut OwnedFd,
     lock: &mut OwnedFd,
+    keepers_end: &mut OwnedFd,
     instead: BorrowedFd<'_>,
 ) {
     // what fails here leaves the child as it was: a later step or the agent notices
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    for held in [listener, lock] {
+    for held in [listener, lock, keepers_end] {
         let _ = rustix::io::dup3(instead, held, rustix::io::DupFlags::CLOEXEC);
     }
 }
