@@ -143,7 +143,7 @@ fn a_probe_may_shorten_the_time_to_end() {
 #[test]
 fn a_container_may_name_the_signal_that_ends_it() {
     let node = Node::start();
-    let script = "trap 'echo usr1 > /shared/signal; exit 0' USR1; trap 'echo term > /shared/signal; exit 0' TERM; while :; do sleep 0.1; done";
+    let script = "trap 'echo usr1 > /shared/signal; exit 0' USR1; trap 'echo term > /shared/signal; exit 0' TERM; echo set; while :; do sleep 0.1; done";
     let manifest = pod("signalled")
         .spec("os", json!({"name": "linux"}))
         .spec("terminationGracePeriodSeconds", json!(20))
@@ -151,7 +151,8 @@ fn a_container_may_name_the_signal_that_ends_it() {
         .with("lifecycle", json!({"stopSignal": "SIGUSR1"}));
     let (manifest, dir) = shared(&node, manifest);
     node.apply(&manifest);
-    node.wait_ready("signalled");
+    // before its trap is set, the first process of a PID namespace hears nothing
+    node.wait_log("signalled", "main", "set\n");
     node.remove_manifest("signalled");
     node.wait_gone("signalled");
     let signal = std::fs::read_to_string(dir.join("signal")).expect("the signal");
