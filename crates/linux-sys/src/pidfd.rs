@@ -157,6 +157,18 @@ pub fn pidfd_exit_info(pidfd: BorrowedFd<'_>) -> Option<i32> {
     (done == 0 && info.mask & PIDFD_INFO_EXIT != 0).then_some(info.exit_code)
 }
 
+/// Whether this kernel is new enough to answer [`pidfd_exit_info`], by its release: for tests.
+pub fn kernel_tells_exits() -> bool {
+    let Ok(name) = nix::sys::utsname::uname() else {
+        return false;
+    };
+    let release = name.release().to_string_lossy();
+    let mut parts = release
+        .split(['.', '-'])
+        .map_while(|part| part.parse::<u32>().ok());
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (6, 15)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,7 +234,7 @@ mod tests {
         child.wait()?;
         match pidfd_exit_info(pidfd.as_fd()) {
             Some(status) => assert_eq!(Exit::from_wait_status(status), Exit::Code(7)),
-            None => assert!(!kernel_is_at_least(6, 15), "6.15 and later tell it"),
+            None => assert!(!kernel_tells_exits(), "6.15 and later tell it"),
         }
         Ok(())
     }
@@ -238,14 +250,5 @@ mod tests {
     fn nobody_has_pid_zero() {
         assert!(pidfd_open(0).is_err());
         assert!(pidfd_open(u32::MAX).is_err());
-    }
-
-    fn kernel_is_at_least(major: u32, minor: u32) -> bool {
-        let Ok(name) = nix::sys::utsname::uname() else {
-            return false;
-        };
-        let text = name.release().to_string_lossy().into_owned();
-        let mut parts = text.split(['.', '-']).map_while(|p| p.parse::<u32>().ok());
-        (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (major, minor)
     }
 }

@@ -482,18 +482,10 @@ pub(crate) fn text_of(log: &Path) -> String {
     text
 }
 
-/// Whether the kernel tells how a process ended that somebody else reaped (`PIDFD_GET_INFO`, Linux 6.15).
-fn kernel_remembers_exits() -> bool {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mut parts = release
-        .split(['.', '-'])
-        .map(|part| part.parse::<u32>().unwrap_or(0));
-    (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (6, 15)
-}
-
 /// How a process is reported whose parent, a former keeper, did not live to see the end: as it was, where the kernel can tell.
 pub(crate) fn assert_end_of_orphan(exit: &ExitRecord, code: i32, signal: Option<i32>) {
-    let told = if kernel_remembers_exits() {
+    // `PIDFD_GET_INFO` tells it of a process that somebody else reaped
+    let told = if linux_sys::pidfd::kernel_tells_exits() {
         (code, signal, ExitCause::Exited)
     } else {
         (137, None, ExitCause::Unknown)
