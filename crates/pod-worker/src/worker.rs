@@ -4,7 +4,6 @@ use crate::account::{Account, Books};
 use crate::board::{Board, TimelineEntry};
 use crate::ports::{Clock, Done, Executor, Line, NoProbes, Probes, Records, Word};
 use futures_util::FutureExt;
-use k8s_openapi::api::core::v1::PodStatus;
 use pod_lifecycle::{EndReason, Input, NodeCore};
 use pod_model::{
     Action, AdmittedPod, ContainerName, ContainerRole, ExitCause, ExitSeen, Fact, Failure,
@@ -205,14 +204,9 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
             self.core.handle(Input::Desired(pod), now);
             return;
         }
-        self.core.handle(Input::Desired(pod.clone()), now);
-        // one that is on its way out is taken on again later
-        let is_taken = self.core.pod(pod.uid()) == Some(&pod);
-        if is_taken && self.board.pod(pod.uid()).is_none_or(|view| view.pod != pod) {
-            tracing::info!(pod.uid = %pod.uid(), pod = %pod.name(), "pod changed");
-            self.save_pod(&pod);
-            self.board.set_pod(pod);
-        }
+        let uid = uid.clone();
+        self.core.handle(Input::Desired(pod), now);
+        self.follow_pod(&uid);
     }
 
     fn save_pod(&mut self, pod: &AdmittedPod) {
@@ -338,9 +332,12 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
     fn settle(&mut self) {
         let now = self.clock.now();
         while let Some(uid) = self.core.poll_record() {
+            // before its record, which speaks of it
+            self.follow_pod(&uid);
             self.persist(&uid);
             self.tend(&uid);
         }
+        let mut readiness = Vec::new();
         while let Some(update) = self.core.poll_publish() {
             if !update.deleting {
                 self.board.set_deleting(&update.uid, None);
@@ -354,11 +351,21 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
                 Some("Succeeded" | "Failed") => self.books.is_over(&update.uid),
                 _ => {}
             }
-            self.note_readiness(&update.uid, &update.status, now);
+            if let Some(before) = self.board.pod(&update.uid) {
+                let changes = crate::readiness::changes(&before.status, &update.status);
+                readiness.push((update.uid.clone(), changes));
+            }
             self.board.set_status(&update.uid, update.status);
         }
         while let Some((uid, reason)) = self.core.poll_reason() {
             self.tell(&uid, &reason, now);
+        }
+        // after what made them so
+        for (uid, changes) in readiness {
+            for (container, what) in changes {
+                self.board
+                    .note(&uid, entry(now, None, Some(container), what, ""));
+            }
         }
         while let Some(tally) = self.core.poll_tally() {
             self.account.judged(tally);
@@ -380,16 +387,6 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
                 // who asked may have left
                 let _ = answer.send(());
             }
-        }
-    }
-
-    fn note_readiness(&self, uid: &PodUid, status: &PodStatus, now: Now) {
-        let Some(before) = self.board.pod(uid) else {
-            return;
-        };
-        for (container, what) in crate::readiness::changes(&before.status, status) {
-            self.board
-                .note(uid, entry(now, None, Some(container), what, ""));
         }
     }
 
@@ -432,15 +429,15 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
         if let Err(error) = saved {
             tracing::error!(pod.uid = %uid, error = &*error, "the pod's record is not saved");
         }
-        self.follow_pod(uid);
     }
 
-    /// A pod that was told, changed, while it went away is another one when it is taken on again.
+    /// The core has a changed pod: at once, or, of one that was on its way out when it was told, when it is taken on again.
     fn follow_pod(&mut self, uid: &PodUid) {
         let shown = self.board.pod(uid).map(|view| view.pod);
         if let (Some(shown), Some(pod)) = (shown, self.core.pod(uid).cloned())
             && shown != pod
         {
+            tracing::info!(pod.uid = %uid, pod = %pod.name(), "pod changed");
             self.save_pod(&pod);
             self.board.set_pod(pod);
         }
