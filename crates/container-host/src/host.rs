@@ -164,37 +164,40 @@ impl ContainerHost {
         }
     }
 
-    /// Launches an attempt. What an earlier start of the same attempt left is taken away first; one that runs is found.
+    /// An attempt that was started before: it is not made or launched again.
     ///
     /// # Errors
-    /// Nothing of the attempt runs then. [`HostError::Launch`] tells whose fault it is.
-    pub async fn start(&self, launch: Launch, fds: Vec<OwnedFd>) -> Result<Started, HostError> {
-        let key = launch.planned.description.container.clone();
+    /// When there is no keeper.
+    pub async fn started(&self, key: &ContainerKey) -> Result<Option<Started>, HostError> {
         self.link().await.map_err(|source| HostError::Link {
             operation: "start a container",
             source,
         })?;
-        if let Some(started) = self.shared.table.started(&key) {
-            return Ok(started);
-        }
-        let begun = std::time::Instant::now();
-        let (shared, of_launch) = (Arc::clone(&self.shared), launch.clone());
-        let made = tokio::task::spawn_blocking(move || {
-            let paths = &shared.config.paths;
-            attempt::make(paths, &of_launch)?;
-            attempt::link_log(
-                paths,
-                &of_launch.log_link,
-                &of_launch.planned.description.files.log,
-            )
-        });
-        let made = made.await.map_err(|_| HostError::Broken)?;
-        made.map_err(|source| HostError::Make {
-            container: key.clone(),
-            source,
-        })?;
-        let mut spans = vec![("container directories".to_owned(), begun.elapsed())];
+        Ok(self.shared.table.started(key))
+    }
 
+    /// Makes the directories that a launch expects, for an attempt that was not started. What an earlier start of the same attempt left is
+    /// taken away first. Blocks.
+    ///
+    /// # Errors
+    /// When something cannot be made.
+    pub fn make(&self, launch: &Launch) -> Result<(), HostError> {
+        let (paths, description) = (&self.shared.config.paths, &launch.planned.description);
+        attempt::make(paths, launch)
+            .and_then(|()| attempt::link_log(paths, &launch.log_link, &description.files.log))
+            .map_err(|source| HostError::Make {
+                container: description.container.clone(),
+                source,
+            })
+    }
+
+    /// Launches an attempt that was made.
+    ///
+    /// # Errors
+    /// Nothing of the attempt runs then. [`HostError::Launch`] tells whose fault it is.
+    pub async fn launch(&self, launch: Launch, fds: Vec<OwnedFd>) -> Result<Started, HostError> {
+        let key = launch.planned.description.container.clone();
+        let mut spans = Vec::new();
         let description = Box::new(launch.planned.description.clone());
         match self
             .call("start a container", Request::Launch(description), fds)

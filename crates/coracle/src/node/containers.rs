@@ -32,35 +32,47 @@ pub(crate) async fn start(
     image_id: &str,
     (spans, executed_at): (&mut Spans, &mut Option<Now>),
 ) -> Answer {
-    let begun = Instant::now();
+    // an answer that was lost with an agent is given again
+    let there = parts.host.started(key).await.map_err(launch_failure)?;
+    let is_new = there.is_none();
     let (theirs, of_pod, of_key, image_id) = (
         Arc::clone(parts),
         pod.clone(),
         key.clone(),
         image_id.to_owned(),
     );
-    let (launch, stop_signal, fds) = blocking(FailureReason::CreateContainerError, move || {
-        prepare(&theirs, &of_pod, &of_key, &image_id)
-    })
-    .await?;
-    spans.push(("plan".into(), begun.elapsed()));
-    let process = process_facts(&launch, stop_signal);
-    match parts.host.start(launch, fds).await {
-        Ok(started) => {
-            spans.extend(started.spans);
-            *executed_at = started.executed_at;
-            Ok(Outcome::Started {
-                pid: started.pid,
-                at: started.at,
-                process,
-            })
+    let made = blocking(FailureReason::CreateContainerError, move || {
+        let begun = Instant::now();
+        let prepared = prepare(&theirs, &of_pod, &of_key, &image_id)?;
+        let planned = begun.elapsed();
+        if is_new {
+            theirs.host.make(&prepared.0).map_err(launch_failure)?;
         }
-        Err(error) => Err(launch_failure(&error)),
-    }
+        Ok((prepared, planned, begun.elapsed().saturating_sub(planned)))
+    });
+    let ((launch, stop_signal, fds), planned, made) = made.await?;
+    spans.push(("plan".into(), planned));
+    spans.push(("container directories".into(), made));
+    let process = process_facts(&launch, stop_signal);
+    let started = match there {
+        Some(started) => started,
+        None => parts
+            .host
+            .launch(launch, fds)
+            .await
+            .map_err(launch_failure)?,
+    };
+    spans.extend(started.spans);
+    *executed_at = started.executed_at;
+    Ok(Outcome::Started {
+        pid: started.pid,
+        at: started.at,
+        process,
+    })
 }
 
-fn launch_failure(error: &HostError) -> Failure {
-    match error {
+fn launch_failure(error: HostError) -> Failure {
+    match &error {
         HostError::Launch(failure) => Failure {
             reason: match failure.kind {
                 FailureKind::Config => FailureReason::CreateContainerConfigError,

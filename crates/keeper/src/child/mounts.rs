@@ -315,8 +315,13 @@ fn cgroup(
     };
     let tmpfs = new(c"tmpfs", &[("mode", "755"), ("size", "65536")], safe)?;
     attach(tmpfs.as_fd(), place.as_fd())?;
+    // the same path below the mount point of each
+    let levels = directories
+        .first()
+        .and_then(|first| levels_below_mount(first));
     for directory in directories {
-        let Some(hierarchy) = hierarchy_name(directory) else {
+        let mount = levels.and_then(|levels| directory.ancestors().nth(levels));
+        let Some(hierarchy) = mount.and_then(Path::file_name) else {
             continue;
         };
         let name = hierarchy.to_string_lossy();
@@ -339,13 +344,12 @@ fn cgroup(
     Ok(())
 }
 
-/// What a v1 hierarchy is called: the last part of its mount point, the first directory upwards that is on another device.
-fn hierarchy_name(directory: &Path) -> Option<&std::ffi::OsStr> {
+/// How many levels `directory` stands below its mount point, the first directory upwards that is on another device.
+fn levels_below_mount(directory: &Path) -> Option<usize> {
     use std::os::unix::fs::MetadataExt;
     let device = |path: &Path| std::fs::metadata(path).map(|m| m.dev()).ok();
     let own = device(directory)?;
     directory
         .ancestors()
-        .find(|path| path.parent().is_none_or(|up| device(up) != Some(own)))?
-        .file_name()
+        .position(|path| path.parent().is_none_or(|up| device(up) != Some(own)))
 }
