@@ -38,7 +38,8 @@ fn keeper(arguments: KeeperArguments, target: Target) -> anyhow::Result<ExitCode
 }
 
 fn run(arguments: RunArguments, run_dir: Option<PathBuf>) -> anyhow::Result<ExitCode> {
-    linux_sys::memory::stay_small();
+    // a batch of HTTP probes; at rest it is given back too
+    linux_sys::memory::stay_small(512 << 10);
     let (files, flags, format) = arguments.split(run_dir);
     let loaded = node_config::load(&files, flags)?;
     telemetry::logging::set_up(&loaded.config.log_level, format)?;

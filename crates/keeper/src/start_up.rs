@@ -40,7 +40,7 @@ fn doing(what: &'static str) -> impl FnOnce(io::Error) -> KeeperError {
 
 /// What every keeper does first, also one that replaced another.
 pub(crate) fn settle() -> Result<(), KeeperError> {
-    linux_sys::memory::stay_small();
+    linux_sys::memory::stay_small(64 << 10);
     if linux_sys::process::thread_count().map_err(doing("count threads"))? != 1 {
         return Err(KeeperError::Threads);
     }

@@ -4,14 +4,16 @@ use std::io;
 use std::ops::Range;
 
 /// Makes a process that must stay small give memory back soon: one arena, a low threshold for separate mappings (a big message is
-/// unmapped when it is freed) and for returning the top of the heap. With another C library than glibc this does nothing.
-pub fn stay_small() {
+/// unmapped when it is freed), and no more than `slack` bytes free at the top of the heap: what is needed and freed again many times a
+/// second should fit there. With another C library than glibc this does nothing.
+pub fn stay_small(slack: usize) {
     #[cfg(target_env = "gnu")]
     {
+        let slack = i32::try_from(slack).unwrap_or(i32::MAX);
         for (what, value) in [
             (libc::M_ARENA_MAX, 1),
             (libc::M_MMAP_THRESHOLD, 64 << 10),
-            (libc::M_TRIM_THRESHOLD, 64 << 10),
+            (libc::M_TRIM_THRESHOLD, slack),
             (libc::M_TOP_PAD, 16 << 10),
         ] {
             // SAFETY: mallopt(3) with a known parameter and a plain number.

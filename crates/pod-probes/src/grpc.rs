@@ -3,7 +3,7 @@
 //! The protocol is two messages of one field each, so they are written and read here by hand.
 
 use crate::answer::{Answer, go_seconds};
-use crate::dial::{dial, join};
+use crate::dial::{Opening, dial, join};
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{HeaderMap, Request};
@@ -29,7 +29,7 @@ pub(crate) async fn check(host: &str, port: u16, service: &str, at_most: Duratio
     let address = join(host, port);
     let end = tokio::time::Instant::now() + at_most;
     let within = go_seconds(at_most.as_secs());
-    let stream = match tokio::time::timeout_at(end, dial(host, port)).await {
+    let stream = match tokio::time::timeout_at(end, dial(host, port, Opening::Speaks)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             return Answer::Failure(format!(

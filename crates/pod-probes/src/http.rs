@@ -3,7 +3,7 @@
 mod ask;
 
 use crate::answer::{Answer, ErrorResult, MOST_OUTPUT};
-use crate::dial::{Connection, dial, errno_words, io_below};
+use crate::dial::{Connection, Opening, dial, errno_words, io_below};
 use crate::tls::{CONNECTOR, HTTP_2};
 use crate::url::Url;
 use ask::{Driver, Question, beside};
@@ -229,7 +229,9 @@ async fn exchange(
     host: Option<&HeaderValue>,
     headers: &HeaderMap,
 ) -> Result<(Response<Incoming>, Driver), Broken> {
-    let stream = dial(&url.host, url.port()).await.map_err(Broken::Other)?;
+    let stream = dial(&url.host, url.port(), Opening::Speaks)
+        .await
+        .map_err(Broken::Other)?;
     let question = Question { url, host, headers };
     if !url.tls {
         return ask::http1(stream, question).await.map_err(Broken::Other);

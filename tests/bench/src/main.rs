@@ -9,6 +9,7 @@
     reason = "the table is what it is for"
 )]
 
+mod bare;
 mod bed;
 mod lifecycle;
 mod memory;
@@ -58,7 +59,7 @@ const MEASUREMENTS: &[(&[&str], Measure)] = &[
     ),
     (&["life_cycles"], lifecycle::cycles),
     (&["stop"], lifecycle::stop),
-    (&["http_probes"], probes::http),
+    (&["http_probes", "http_probes_bare"], probes::http),
     (&["exec_probes"], probes::exec),
     (&["ready_after"], probes::ready_after),
     (&["pull_unpack"], pull::pull),

@@ -1,5 +1,6 @@
 //! What probes cost: a thousand HTTP probes a second, a hundred exec probes a second, and how soon a container is Ready.
 
+use crate::bare;
 use crate::bed::{Bed, sleeper};
 use crate::memory::cpu_time;
 use crate::row::Row;
@@ -7,6 +8,7 @@ use anyhow::{Context, ensure};
 use node_tests::manifest::{Manifest, idle};
 use node_tests::{Image, Layer, pod};
 use serde_json::{Value, json};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -28,14 +30,42 @@ pub(crate) fn http() -> anyhow::Result<Vec<Row>> {
     wait_ready(&bed, PODS)?;
     let agent = bed.node.agent_pid().context("no agent")?;
     let (samples, rate) = measure(&bed, &[agent], 1000.0)?;
-    Ok(vec![Row::new(
-        "http_probes",
-        samples,
-        format!(
-            "CPU time of the agent over {WINDOWS} windows of {} s; {PODS} pods, {HTTP_CONTAINERS} containers that answer, liveness and readiness each second; {rate:.0} successes/s by /metrics/probes",
-            WINDOW.as_secs()
+    let servers = servers(&bed)?;
+    // the containers live on
+    bed.node.kill_agent();
+    let bare = bed
+        .node
+        .sandbox
+        .enter(|| bare::requests(&servers, WINDOWS, WINDOW))?;
+    bed.node.start_agent();
+    Ok(vec![
+        Row::new(
+            "http_probes",
+            samples,
+            format!(
+                "CPU time of the agent over {WINDOWS} windows of {} s; {PODS} pods, {HTTP_CONTAINERS} containers that answer, liveness and readiness each second; {rate:.0} successes/s by /metrics/probes",
+                WINDOW.as_secs()
+            ),
         ),
-    )])
+        Row::new(
+            "http_probes_bare",
+            bare,
+            "the same containers asked a thousand times a second by a bare loop of system calls while there is no agent: the kernel's price",
+        ),
+    ])
+}
+
+/// Where the containers of [`web`] listen.
+fn servers(bed: &Bed) -> anyhow::Result<Vec<SocketAddrV4>> {
+    let mut servers = Vec::new();
+    for pod in bed.pods() {
+        let ip: Ipv4Addr = pod["status"]["podIP"].as_str().context("an IP")?.parse()?;
+        for container in pod["spec"]["containers"].as_array().context("containers")? {
+            let port = container["command"][1].as_str().context("a port")?;
+            servers.push(SocketAddrV4::new(ip, port.parse()?));
+        }
+    }
+    Ok(servers)
 }
 
 pub(crate) fn exec() -> anyhow::Result<Vec<Row>> {

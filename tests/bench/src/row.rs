@@ -45,6 +45,7 @@ fn known(id: &str) -> (&'static str, &'static str, Target) {
         "pod_cost" => ("pod_cost", "MB", by_version(0.65, 0.55)),
         "idle_cpu_110" => ("idle_cpu_110", "%", AtMost(0.1)),
         "http_probes" => ("http_probes", "%", AtMost(10.0)),
+        "http_probes_bare" => ("http_probes_bare", "%", None),
         "exec_probes" => ("exec_probes", "%", AtMost(8.0)),
         "ready_after" => ("ready_after", "ms", AtMost(10.0)),
         "pull_unpack" => ("pull_unpack", "MB/s", AtLeast(300.0)),

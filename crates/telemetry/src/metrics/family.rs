@@ -1,11 +1,86 @@
 //! One metric with labels.
 
 use super::{Kind, Sample, Text};
+use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// More series than this of one family are counted together, under label values `other`: no tenant can make the agent grow.
 const MOST_SERIES: usize = 512;
+
+/// The label values of a series. It is looked up by lent ones, [`Lent`]: to look needs no memory.
+#[derive(Debug)]
+struct Key<const N: usize>([Box<str>; N]);
+
+/// Label values, a series' own or lent ones. The order of both is by the last label first: a uid differs where a type or a result does not.
+trait Values {
+    fn count(&self) -> usize;
+    /// Of a label from 0 to [`Self::count`].
+    fn value(&self, label: usize) -> &str;
+}
+
+struct Lent<'a, const N: usize>([&'a str; N]);
+
+impl<const N: usize> Values for Key<N> {
+    fn count(&self) -> usize {
+        N
+    }
+    fn value(&self, label: usize) -> &str {
+        &self.0[label]
+    }
+}
+impl<const N: usize> Values for Lent<'_, N> {
+    fn count(&self) -> usize {
+        N
+    }
+    fn value(&self, label: usize) -> &str {
+        self.0[label]
+    }
+}
+impl<'a, const N: usize> Borrow<dyn Values + 'a> for Key<N> {
+    fn borrow(&self) -> &(dyn Values + 'a) {
+        self
+    }
+}
+impl Ord for dyn Values + '_ {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (0..self.count().min(other.count()))
+            .rev()
+            .map(|label| self.value(label).cmp(other.value(label)))
+            .find(|order| order.is_ne())
+            .unwrap_or_else(|| self.count().cmp(&other.count()))
+    }
+}
+impl PartialOrd for dyn Values + '_ {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl PartialEq for dyn Values + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+impl Eq for dyn Values + '_ {}
+
+impl<const N: usize> Ord for Key<N> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let (mine, theirs): (&dyn Values, &dyn Values) = (self, other);
+        mine.cmp(theirs)
+    }
+}
+impl<const N: usize> PartialOrd for Key<N> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl<const N: usize> PartialEq for Key<N> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+impl<const N: usize> Eq for Key<N> {}
 
 /// Values of one metric, by `N` labels. A series is there from its first use on.
 #[derive(Debug)]
@@ -13,7 +88,7 @@ pub struct Family<T, const N: usize> {
     labels: [&'static str; N],
     make: fn() -> T,
     most: usize,
-    series: RwLock<BTreeMap<[Box<str>; N], Arc<T>>>,
+    series: RwLock<BTreeMap<Key<N>, Arc<T>>>,
 }
 
 impl<T, const N: usize> Family<T, N> {
@@ -34,25 +109,26 @@ impl<T, const N: usize> Family<T, N> {
     /// Ends the series with these label values: what it counted is gone for good.
     pub fn forget(&self, values: [&str; N]) {
         let mut series = self.series.write().unwrap_or_else(PoisonError::into_inner);
-        series.remove(&values.map(Box::from));
+        series.remove(&Lent(values) as &dyn Values);
     }
     /// The series with these label values, made if it is new.
     pub fn of(&self, values: [&str; N]) -> Arc<T> {
-        let key = values.map(Box::from);
+        let lent = &Lent(values) as &dyn Values;
         if let Some(found) = self
             .series
             .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .get(&key)
+            .get(lent)
         {
             return Arc::clone(found);
         }
         let mut series = self.series.write().unwrap_or_else(PoisonError::into_inner);
-        let key = if series.len() >= self.most && !series.contains_key(&key) {
-            [const { "other" }; N].map(Box::from)
+        let values = if series.len() >= self.most && !series.contains_key(lent) {
+            [const { "other" }; N]
         } else {
-            key
+            values
         };
+        let key = Key(values.map(Box::from));
         Arc::clone(series.entry(key).or_insert_with(|| Arc::new((self.make)())))
     }
 }
@@ -63,7 +139,8 @@ impl<T: Sample, const N: usize> Sample for Family<T, N> {
         let series = self.series.read().unwrap_or_else(PoisonError::into_inner);
         for (values, value) in &*series {
             let mut labels = outer.to_vec();
-            labels.extend(self.labels.iter().copied().zip(values.iter().map(|v| &**v)));
+            let values = values.0.iter().map(|v| &**v);
+            labels.extend(self.labels.iter().copied().zip(values));
             value.write(name, &labels, out);
         }
     }
