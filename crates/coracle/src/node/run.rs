@@ -165,7 +165,6 @@ async fn live(config: &NodeConfig) -> Result<Ended> {
         inputs,
         config: config.clone(),
         end_of_sources,
-        changing: tokio::sync::Mutex::default(),
         ended,
     };
     let ending = CancellationToken::new();
