@@ -91,7 +91,7 @@ async fn live(config: &NodeConfig) -> Result<Ended> {
     for note in notes {
         tracing::warn!("{note}");
     }
-    let metrics = Arc::new(NodeMetrics::new());
+    let metrics = Arc::clone(&parts.metrics);
 
     let (look, mut look_due) = tokio::sync::mpsc::unbounded_channel();
     let account = Box::new(Accountant(Arc::clone(&metrics)));
@@ -295,6 +295,7 @@ fn build(config: &NodeConfig) -> Result<Built> {
         keeper_cgroup,
         paths,
         now,
+        metrics: Arc::new(NodeMetrics::new()),
     };
     let records =
         RecordFiles::open(&config.run_dir, &config.root).context("cannot keep records")?;
