@@ -2,7 +2,7 @@
 
 use node_policy::admission::{AdmittingNode, Allocatable, RejectionReason};
 use pod_lifecycle::{Input, Settings, Tally};
-use pod_model::AdmittedPod;
+use pod_model::{Action, AdmittedPod};
 use std::time::Duration;
 use test_kit::{Crash, Program, World, pod};
 
@@ -146,6 +146,31 @@ fn a_static_pod_makes_room_for_its_next_version() {
     world.desire(&version("two"));
     world.run_secs(60);
     assert_eq!(world.line(&version("two")), "Running app=Running");
+}
+
+#[test]
+fn one_that_makes_room_for_longer_than_one_and_a_half_grace_periods_is_told_of() {
+    let mut world = node(10);
+    let big = web("big", "2");
+    world.desire(&big);
+    let script = &mut world.machine.script;
+    script.hangs(|a| matches!(a, Action::Stop { .. } | Action::Kill { .. }));
+    world.desire(&critical("dns", "2"));
+    let told = |world: &mut World| {
+        let events = world.take_events(&big);
+        events
+            .iter()
+            .any(|event| event.starts_with("ExceededGracePeriod: "))
+    };
+    world.run_secs(89);
+    assert!(!told(&mut world));
+    world.run_secs(1);
+    assert!(told(&mut world));
+    assert_eq!(
+        world.line(&critical("dns", "2")),
+        "Pending app=ContainerCreating",
+        "it waits on: a process that lives holds what it has"
+    );
 }
 
 #[test]
