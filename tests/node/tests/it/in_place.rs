@@ -81,6 +81,24 @@ fn another_image_restarts_that_container_and_nothing_else() {
 }
 
 #[test]
+fn a_uid_may_be_one_letter_or_sixty_four() {
+    let node = Node::start();
+    let long = "a".repeat(64);
+    for (name, uid) in [("short", "a"), ("long", &long)] {
+        node.apply(&pod(name).meta("uid", json!(uid)).container(idle("app")));
+        assert_eq!(node.wait_ready(name).uid(), uid);
+        let said = node.exec(name, "app", &["hostname"]);
+        assert_eq!(said, format!("{name}-node\n"));
+    }
+    for name in ["short", "long"] {
+        node.remove_manifest(name);
+        node.wait_gone(name);
+    }
+    node.say(&["down"]);
+    node_tests::leaks::assert_nothing_left(&node);
+}
+
+#[test]
 fn one_that_crashes_starts_at_once_with_a_mended_image_and_its_back_off_begins_anew() {
     let node = node();
     let script = "echo version $VERSION; [ $VERSION = 3 ] && exec sleep 3600; exit 1";
@@ -123,23 +141,19 @@ fn what_may_not_be_changed_is_told_and_nothing_is_touched() {
     let before = node.wait_ready("web");
     let blue = json!([{"name": "COLOUR", "value": "blue"}]);
     node.apply(&web(2).with("env", blue));
-    wait_until("the refusal", seconds(20), || {
-        node.agent_log().contains(OTHER_THAN)
+    wait_until("the event", seconds(20), || {
+        let events = node.json(&["get", "events", "-o", "json"]);
+        let events = events["items"].as_array().expect("a list").iter();
+        events
+            .filter(|event| event["reason"] == "InvalidManifest")
+            .filter(|event| event["involvedObject"]["uid"] == UID)
+            .filter_map(|event| event["message"].as_str())
+            .any(|text| {
+                text.contains("web.yaml: Pod \"web-node\" is invalid: spec: Forbidden")
+                    && text.ends_with("changed: spec.containers[1].env")
+            })
     });
-    let events = node.json(&["get", "events", "-o", "json"]);
-    let said = events["items"]
-        .as_array()
-        .expect("a list")
-        .iter()
-        .any(|event| {
-            event["reason"] == "InvalidManifest"
-                && event["involvedObject"]["uid"] == UID
-                && event["message"].as_str().is_some_and(|text| {
-                    text.contains("web.yaml: Pod \"web-node\" is invalid: spec: Forbidden")
-                        && text.ends_with("changed: spec.containers[1].env")
-                })
-        });
-    assert!(said, "{events:#}");
+    assert!(node.agent_log().contains(OTHER_THAN));
     let containers = |pod: &PodView| pod.value["status"]["containerStatuses"].clone();
     assert_eq!(containers(&node.wait_ready("web")), containers(&before));
 
