@@ -16,6 +16,9 @@ pub(super) async fn add(
     let gone = || NodeError::NotFound(format!("pod {uid} not found"));
     let view = board.pod(uid).ok_or_else(gone)?;
     let name = &view.pod.name().name;
+    let refused = |errors: Vec<FieldError>| NodeError::Invalid(invalid(name, &errors));
+    // first here, where nobody else depends on it: it is a person's text
+    manifest_source::with_ephemeral(&view.pod, container.clone()).map_err(refused)?;
     let (answer, answered) = oneshot::channel();
     let command = Command::Changed {
         uid: uid.clone(),
@@ -26,7 +29,7 @@ pub(super) async fn add(
         .send(command)
         .map_err(|e| NodeError::Unavailable(e.to_string()))?;
     match answered.await {
-        Ok(done) => done.map_err(|errors| NodeError::Invalid(invalid(name, &errors))),
+        Ok(done) => done.map_err(refused),
         Err(_) if board.pod(uid).is_none() => Err(gone()),
         Err(_) => {
             let message = format!("pod {name:?} is being deleted");
