@@ -31,21 +31,19 @@ pub(crate) fn container(key: &ContainerKey, qos: QosClass) -> PathBuf {
     pod(&key.pod, qos).join(key.dir_name())
 }
 
-pub(crate) fn session(session: Session) -> String {
-    let Session { owner, number } = session;
-    format!("{}-{number}", owner.prefix())
+pub(crate) fn session(session: &Session) -> PathBuf {
+    let name = format!("{}-{}", session.owner.prefix(), session.number);
+    container(&session.container, session.qos).join(name)
 }
 
-/// Reads back what [`session`] wrote.
-pub(crate) fn session_of(directory: &Path) -> Option<Session> {
-    let (prefix, number) = directory.file_name()?.to_str()?.split_once('-')?;
+/// Reads back what [`session`] wrote last: the directory's own name and what it says.
+pub(crate) fn session_of(directory: &Path) -> Option<(&str, SessionOwner, u64)> {
+    let name = directory.file_name()?.to_str()?;
+    let (prefix, number) = name.split_once('-')?;
     let owner = SessionOwner::ALL
         .into_iter()
         .find(|owner| owner.prefix() == prefix)?;
-    Some(Session {
-        owner,
-        number: number.parse().ok()?,
-    })
+    Some((name, owner, number.parse().ok()?))
 }
 
 /// Reads back what [`pod`] wrote. `None` for a directory that is not ours (`burstable` itself, somebody else's).

@@ -6,7 +6,7 @@ use crate::kill::processes_below;
 use crate::remove::{Removed, remove_tree};
 use crate::tree::{CgroupKind, CgroupTree, Placement};
 use crate::{file, names};
-use pod_model::ContainerKey;
+use pod_model::{ContainerKey, QosClass};
 use std::path::{Path, PathBuf};
 
 /// Who waits for a session. The cgroup's name says it, so that another agent knows what to do with a session that it finds.
@@ -29,22 +29,21 @@ impl SessionOwner {
     }
 }
 
-/// One session of a container. Numbers grow: a later agent's are larger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One session of a container: all that its cgroup's path is made of. Numbers grow: a later agent's are larger.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
+    pub container: ContainerKey,
+    /// Of the pod.
+    pub qos: QosClass,
     pub owner: SessionOwner,
     pub number: u64,
 }
 
 impl CgroupTree {
-    /// Makes a place for a session.
-    pub fn create_session(
-        &self,
-        key: &ContainerKey,
-        session: Session,
-    ) -> Result<Placement, CgroupError> {
-        let relative = self.locate(key)?;
-        let own = relative.join(names::session(session));
+    /// Makes a place for a session. One call to the kernel.
+    pub fn create_session(&self, session: &Session) -> Result<Placement, CgroupError> {
+        let relative = names::container(&session.container, session.qos);
+        let own = names::session(session);
         file::make(&self.anchor().base.join(&own))?;
         Ok(match self.kind {
             CgroupKind::V2 => self.placement(&own),
@@ -61,17 +60,14 @@ impl CgroupTree {
         })
     }
 
+    /// Removes the place of a session that has ended. One call to the kernel. `false`: something lives in it.
+    pub fn remove_session(&self, session: &Session) -> bool {
+        file::remove_empty(&self.anchor().base.join(names::session(session)))
+    }
+
     /// Kills every process of a session and removes its place. One that is gone is fine.
-    pub fn end_session(
-        &self,
-        key: &ContainerKey,
-        session: Session,
-    ) -> Result<Removed, CgroupError> {
-        match self.locate(key) {
-            Ok(relative) => self.end_at(&relative.join(names::session(session))),
-            Err(e) if e.is_gone() => Ok(Removed::NothingThere),
-            Err(e) => Err(e),
-        }
+    pub fn end_session(&self, session: &Session) -> Result<Removed, CgroupError> {
+        self.end_at(&names::session(session))
     }
 
     fn end_at(&self, relative: &Path) -> Result<Removed, CgroupError> {
@@ -94,16 +90,15 @@ impl CgroupTree {
         for container in self.containers()? {
             let here = self.anchor().base.join(&container);
             for directory in file::children(&here)? {
-                let Some(session) = names::session_of(&directory) else {
+                let Some((name, owner, number)) = names::session_of(&directory) else {
                     continue;
                 };
-                if session.number >= before
-                    || session.owner == SessionOwner::Person
-                        && !processes_below(&directory)?.is_empty()
+                if number >= before
+                    || owner == SessionOwner::Person && !processes_below(&directory)?.is_empty()
                 {
                     continue;
                 }
-                let relative = container.join(names::session(session));
+                let relative = container.join(name);
                 let result = self.end_at(&relative);
                 swept.push(SweptSession { relative, result });
             }

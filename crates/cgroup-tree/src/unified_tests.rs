@@ -140,10 +140,12 @@ fn on_v2_a_container_is_frozen_thawed_killed_and_removed_whole() -> Result<(), B
     assert_eq!(unified.tree.kill_container(&key)?, Killed::NothingThere);
     unified.run(&placement, "sleep 600 & sleep 600")?;
     let session = Session {
+        container: key.clone(),
+        qos: QosClass::BestEffort,
         owner: SessionOwner::Agent,
         number: 1,
     };
-    let place = unified.tree.create_session(&key, session)?;
+    let place = unified.tree.create_session(&session)?;
     unified.run(&place, "sleep 600")?;
     let count = |u: &Unified| u.tree.processes(&key).map_or(0, |p| p.len());
     // the session's process may still be on its way in
@@ -155,10 +157,7 @@ fn on_v2_a_container_is_frozen_thawed_killed_and_removed_whole() -> Result<(), B
         matches!(&swept[..], [one] if one.result.is_ok()),
         "{swept:?}"
     );
-    assert_eq!(
-        unified.tree.end_session(&key, session)?,
-        Removed::NothingThere
-    );
+    assert_eq!(unified.tree.end_session(&session)?, Removed::NothingThere);
     assert!(count(&unified) >= 2, "the container lives on");
     assert_eq!(unified.tree.list()?.len(), 1);
     assert_eq!(unified.tree.kill_container(&key)?, Killed::Sent);

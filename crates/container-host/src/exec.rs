@@ -5,7 +5,7 @@ use crate::known::ExecExit;
 use cgroup_tree::{Session, SessionOwner};
 use keeper::protocol::{ExecStdio, Reply, Request};
 use launch_plan::{ExecPlanned, FdIndex};
-use pod_model::ContainerKey;
+use pod_model::{ContainerKey, QosClass};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,10 +27,19 @@ pub struct ExecSession {
 
 impl ContainerHost {
     /// The session's place is made, and its process started, by the caller; [`Self::end_exec`] takes away whatever there is of it.
-    pub fn begin_session(&self, owner: SessionOwner) -> Session {
-        let number = self.shared.next_session.fetch_add(1, Ordering::Relaxed);
-        let session = Session { owner, number };
-        self.shared.table.begin_exec(session);
+    pub fn begin_session(
+        &self,
+        container: &ContainerKey,
+        qos: QosClass,
+        owner: SessionOwner,
+    ) -> Session {
+        let session = Session {
+            container: container.clone(),
+            qos,
+            owner,
+            number: self.shared.next_session.fetch_add(1, Ordering::Relaxed),
+        };
+        self.shared.table.begin_exec(session.clone());
         session
     }
 
@@ -98,21 +107,25 @@ impl ContainerHost {
         }
     }
 
-    /// Kills an exec session whole and removes its place, once.
-    pub async fn end_exec(&self, key: &ContainerKey, number: u64) {
-        let Some(owner) = self.shared.table.end_exec(number) else {
+    /// Kills an exec session whole and removes its place, once. One in which nothing lives, as nearly always when its process has ended, is
+    /// gone when this returns: to remove it costs less than to hand it to another thread.
+    pub fn end_exec(&self, number: u64) {
+        let Some(session) = self.shared.table.end_exec(number) else {
             return;
         };
-        let (shared, key) = (Arc::clone(&self.shared), key.clone());
-        let session = Session { owner, number };
-        let ended = tokio::task::spawn_blocking(move || shared.cgroups.end_session(&key, session));
-        if let Ok(Err(error)) = ended.await {
-            tracing::warn!(
-                session = number,
-                error = &error as &dyn std::error::Error,
-                "an exec session left a cgroup"
-            );
+        if self.shared.cgroups.remove_session(&session) {
+            return;
         }
+        let shared = Arc::clone(&self.shared);
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = shared.cgroups.end_session(&session) {
+                tracing::warn!(
+                    session = number,
+                    error = &error as &dyn std::error::Error,
+                    "an exec session left a cgroup"
+                );
+            }
+        });
     }
 
     /// Ends probes and hooks that an agent which died has left: nobody wants their answers any more. People's sessions go on.

@@ -201,7 +201,7 @@ impl ContainerHost {
             .await
         {
             Ok((Reply::Launched(launched), fds)) => {
-                let started_at = launched.process.started_at;
+                let (started_at, executed_at) = (launched.process.started_at, launched.executed_at);
                 spans.extend(
                     launched
                         .spans
@@ -214,6 +214,7 @@ impl ContainerHost {
                 Ok(Started {
                     pid: launched.process.pid,
                     at: started_at,
+                    executed_at: Some(executed_at),
                     spans,
                 })
             }

@@ -1,7 +1,7 @@
 //! What the host knows of each attempt, and the version of that knowledge.
 
 use crate::attempt::Launch;
-use cgroup_tree::{Session, SessionOwner};
+use cgroup_tree::Session;
 use keeper::protocol;
 use launch_plan::FdIndex;
 use pod_model::{
@@ -18,6 +18,8 @@ use tokio::sync::oneshot;
 pub struct Started {
     pub pid: u32,
     pub at: Now,
+    /// When its program was executed, which is when the last span ended; `None` if it was started before.
+    pub executed_at: Option<Now>,
     /// Where the keeper's time went, in order.
     pub spans: Vec<(String, Duration)>,
 }
@@ -90,7 +92,7 @@ impl Known {
 
 /// A session that is not known to have been ended.
 struct Exec {
-    owner: SessionOwner,
+    session: Session,
     tell: Option<oneshot::Sender<ExecExit>>,
 }
 
@@ -145,6 +147,7 @@ impl Table {
         Some(Started {
             pid,
             at,
+            executed_at: None,
             spans: Vec::new(),
         })
     }
@@ -226,8 +229,8 @@ impl Table {
     }
 
     pub(crate) fn begin_exec(&self, session: Session) {
-        let Session { owner, number } = session;
-        self.lock().execs.insert(number, Exec { owner, tell: None });
+        let (number, tell) = (session.number, None);
+        self.lock().execs.insert(number, Exec { session, tell });
     }
     pub(crate) fn expect_exec(&self, session: u64) -> oneshot::Receiver<ExecExit> {
         let (tell, exit) = oneshot::channel();
@@ -244,8 +247,8 @@ impl Table {
         }
     }
     /// Takes a session out that is to be ended; `None`: that was done before.
-    pub(crate) fn end_exec(&self, session: u64) -> Option<SessionOwner> {
-        Some(self.lock().execs.remove(&session)?.owner)
+    pub(crate) fn end_exec(&self, session: u64) -> Option<Session> {
+        Some(self.lock().execs.remove(&session)?.session)
     }
     /// A keeper that is gone cannot tell any more.
     pub(crate) fn forget_all_execs(&self) {

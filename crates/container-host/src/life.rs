@@ -326,7 +326,7 @@ impl ContainerHost {
         match event {
             Event::Exited { container, exit } => self.exited(container, exit).await,
             Event::ExecExited {
-                container,
+                container: _,
                 session,
                 code,
                 signal,
@@ -334,9 +334,7 @@ impl ContainerHost {
                 self.shared
                     .table
                     .exec_exited(session, ExecExit { code, signal });
-                let host = self.clone();
-                // the next event does not wait for it
-                tokio::spawn(async move { host.end_exec(&container, session).await });
+                self.end_exec(session);
             }
         }
     }

@@ -166,7 +166,7 @@ impl Keeper {
         };
         if let Err(e) = self
             .poller
-            .watch(&starting.report, Token::new(Kind::Report, number))
+            .watch_end(&starting.report, Token::new(Kind::Report, number))
         {
             self.fail_launch(
                 number,
@@ -194,34 +194,34 @@ impl Keeper {
         Ok(())
     }
 
-    /// A child said something, executed, or died.
+    /// A child executed or died: what it said before is read now.
     pub(crate) fn container_reported(&mut self, number: u64) {
-        let Some(Container {
+        while let Some(Container {
             phase: Phase::Starting(starting),
             key,
             ..
         }) = self.containers.get_mut(&number)
-        else {
-            return;
-        };
-        match report::receive(&starting.report) {
-            Ok(Heard::Nothing) => {}
-            Ok(Heard::Report(Report::Terminal, fd)) => starting.terminal = fd,
-            Ok(Heard::Report(Report::Ready { spans, at, notes }, _)) => {
-                starting.ready = Some(Ready { spans, at });
-                for note in notes {
-                    self.once.say(&note);
+        {
+            match report::receive(&starting.report) {
+                Ok(Heard::Nothing) => return,
+                Ok(Heard::Report(Report::Terminal, fd)) => starting.terminal = fd,
+                Ok(Heard::Report(Report::Ready { spans, at, notes }, _)) => {
+                    starting.ready = Some(Ready { spans, at });
+                    for note in notes {
+                        self.once.say(&note);
+                    }
                 }
-            }
-            Ok(Heard::Report(Report::Failed(failure), _)) => self.fail_launch(number, failure),
-            Ok(Heard::End) if starting.ready.is_some() => self.launched(number),
-            Ok(Heard::End) => {
-                let message = "the process was killed before it executed the program";
-                self.fail_launch(number, refused(Stage::Clone, FailureKind::Create, message));
-            }
-            Err(e) => {
-                let message = format!("cannot understand what the process of {key} reports: {e}");
-                self.fail_launch(number, refused(Stage::Clone, FailureKind::Create, message));
+                Ok(Heard::Report(Report::Failed(failure), _)) => self.fail_launch(number, failure),
+                Ok(Heard::End) if starting.ready.is_some() => self.launched(number),
+                Ok(Heard::End) => {
+                    let message = "the process was killed before it executed the program";
+                    self.fail_launch(number, refused(Stage::Clone, FailureKind::Create, message));
+                }
+                Err(e) => {
+                    let message =
+                        format!("cannot understand what the process of {key} reports: {e}");
+                    self.fail_launch(number, refused(Stage::Clone, FailureKind::Create, message));
+                }
             }
         }
     }
@@ -247,7 +247,7 @@ impl Keeper {
 
     /// Exec closed the child's end: the program runs.
     fn launched(&mut self, number: u64) {
-        let executed_at = boottime_nanos();
+        let executed_at = now();
         let Some(container) = self.containers.get_mut(&number) else {
             return;
         };
@@ -263,10 +263,11 @@ impl Keeper {
         } = *starting;
         self.poller.forget(&report);
         drop(report);
-        let (mut spans, at) = ready.map_or((vec![], executed_at), |r| (r.spans, r.at));
+        let executed = executed_at.mono.0;
+        let (mut spans, at) = ready.map_or((vec![], executed), |r| (r.spans, r.at));
         spans.push(Span {
             step: "exec".into(),
-            nanos: executed_at.saturating_sub(at),
+            nanos: executed.saturating_sub(at),
         });
         if let Some(master) = &terminal {
             let ready = rustix::io::ioctl_fionbio(master, true)
@@ -302,6 +303,7 @@ impl Keeper {
         let terminal = terminal.and_then(|t| add(Ok(t)));
         let launched = Launched {
             process: container.process,
+            executed_at,
             pidfd: pidfd.unwrap_or(FdIndex(0)),
             stdout,
             stderr,

@@ -75,6 +75,15 @@ impl Poller {
     pub(crate) fn watch(&self, fd: impl AsFd, token: Token) -> io::Result<()> {
         Ok(epoll::add(&self.epoll, fd, token.data(), EventFlags::IN)?)
     }
+    /// Tells only when the other end of a socket is closed, not of what was sent before: that is read then.
+    pub(crate) fn watch_end(&self, fd: impl AsFd, token: Token) -> io::Result<()> {
+        Ok(epoll::add(
+            &self.epoll,
+            fd,
+            token.data(),
+            EventFlags::RDHUP,
+        )?)
+    }
     pub(crate) fn also_writable(
         &self,
         fd: impl AsFd,

@@ -94,7 +94,6 @@ struct SessionState {
     container: ContainerKey,
     session: u64,
     asked: (u64, u64),
-    process: Process,
     pidfd: RawFd,
 }
 
@@ -238,7 +237,6 @@ impl Keeper {
             container: session.container.clone(),
             session: session.session,
             asked: (session.asked.connection, session.asked.request),
-            process: session.process,
             pidfd: kept.number(&session.pidfd),
         });
         let sessions = sessions.collect();
@@ -403,7 +401,6 @@ fn rebuild(
                 connection: state.asked.0,
                 request: state.asked.1,
             },
-            process: state.process,
             pidfd,
             phase: SessionPhase::Running,
         };

@@ -2,13 +2,11 @@
 
 use crate::child::report::{self, Heard, Report};
 use crate::child::{self, SessionSetup, failed, refused};
-use crate::container::{Asked, Ready};
+use crate::container::Asked;
 use crate::keeper::{Collected, Ended, Keeper, collect};
-use crate::pods::{self, now};
+use crate::pods;
 use crate::poller::{Kind, Token};
-use crate::protocol::{
-    Event, ExecStdio, Failure, FailureKind, FromKeeper, Process, Refusal, Reply, Span, Stage,
-};
+use crate::protocol::{Event, ExecStdio, Failure, FailureKind, FromKeeper, Refusal, Reply, Stage};
 use crate::rest::Rest;
 use launch_plan::description::{ExecDescription, FdIndex};
 use linux_sys::clock::boottime_nanos;
@@ -21,7 +19,6 @@ pub(crate) struct Session {
     pub(crate) container: ContainerKey,
     pub(crate) session: u64,
     pub(crate) asked: Asked,
-    pub(crate) process: Process,
     pub(crate) pidfd: OwnedFd,
     pub(crate) phase: SessionPhase,
 }
@@ -30,7 +27,8 @@ pub(crate) enum SessionPhase {
     Starting {
         report: OwnedFd,
         terminal: Option<OwnedFd>,
-        ready: Option<Ready>,
+        /// It has said that nothing but exec is left to do.
+        is_ready: bool,
     },
     Failed(Failure),
     Running,
@@ -103,85 +101,65 @@ impl Keeper {
                 child::run_session(&setup)
             })
         });
-        let Cloned { pid, pidfd } =
+        let Cloned { pid: _, pidfd } =
             cloned.map_err(failed(Stage::Clone, prepare("cannot enter the container")))?;
         drop(its);
-        let start_ticks = linux_sys::process::start_ticks(pid).map_err(failed(
-            Stage::Clone,
-            prepare("cannot read the start time of the process"),
-        ));
+        let watched = self
+            .poller
+            .watch_end(&mine, Token::new(Kind::SessionReport, number))
+            .map_err(failed(
+                Stage::Prepare,
+                prepare("cannot wait for the process"),
+            ));
         let session = Session {
             container: description.container,
             session: description.session,
             asked,
-            process: Process {
-                pid,
-                // without it the session fails below
-                start_ticks: start_ticks.as_ref().map_or(0, |ticks| *ticks),
-                started_at: now(),
-            },
             pidfd,
             phase: SessionPhase::Starting {
                 report: mine,
                 terminal: None,
-                ready: None,
+                is_ready: false,
             },
         };
-        let released = match (start_ticks, &session.phase) {
-            (Ok(_), SessionPhase::Starting { report, .. }) => self.release(number, report),
-            (Err(failure), _) => Err(failure),
-            (Ok(_), _) => Ok(()),
-        };
         self.sessions.insert(number, session);
-        if let Err(failure) = released {
+        if let Err(failure) = watched {
             self.fail_session(number, failure);
         }
         Ok(())
     }
 
-    /// Gives the process the word to go on, and waits for what it reports.
-    fn release(&self, number: u64, report: &OwnedFd) -> Result<(), Failure> {
-        report::let_go(report).map_err(failed(Stage::Prepare, || {
-            "cannot tell the process to go on".into()
-        }))?;
-        self.poller
-            .watch(report, Token::new(Kind::SessionReport, number))
-            .map_err(failed(Stage::Prepare, || {
-                "cannot wait for the process".into()
-            }))
-    }
-
+    /// The process executed its program, or died: what it said before is read now.
     pub(crate) fn session_reported(&mut self, number: u64) {
-        let Some(Session {
+        while let Some(Session {
             phase:
                 SessionPhase::Starting {
                     report,
                     terminal,
-                    ready,
+                    is_ready,
                 },
             ..
         }) = self.sessions.get_mut(&number)
-        else {
-            return;
-        };
-        match report::receive(report) {
-            Ok(Heard::Nothing) => {}
-            Ok(Heard::Report(Report::Terminal, fd)) => *terminal = fd,
-            Ok(Heard::Report(Report::Ready { spans, at, notes }, _)) => {
-                *ready = Some(Ready { spans, at });
-                for note in notes {
-                    self.once.say(&note);
+        {
+            match report::receive(report) {
+                Ok(Heard::Nothing) => return,
+                Ok(Heard::Report(Report::Terminal, fd)) => *terminal = fd,
+                Ok(Heard::Report(Report::Ready { notes, .. }, _)) => {
+                    *is_ready = true;
+                    for note in notes {
+                        self.once.say(&note);
+                    }
                 }
-            }
-            Ok(Heard::Report(Report::Failed(failure), _)) => self.fail_session(number, failure),
-            Ok(Heard::End) if ready.is_some() => self.session_started(number),
-            Ok(Heard::End) => {
-                let message = "the process was killed before it executed the program";
-                self.fail_session(number, refused(Stage::Clone, FailureKind::Create, message));
-            }
-            Err(e) => {
-                let message = format!("cannot understand what the process reports: {e}");
-                self.fail_session(number, refused(Stage::Clone, FailureKind::Create, message));
+                Ok(Heard::Report(Report::Failed(failure), _)) => self.fail_session(number, failure),
+                Ok(Heard::End) if *is_ready => self.session_started(number),
+                Ok(Heard::End) => {
+                    let message = "the process was killed before it executed the program";
+                    self.fail_session(number, refused(Stage::Clone, FailureKind::Create, message));
+                }
+                Err(e) => {
+                    let message = format!("cannot understand what the process reports: {e}");
+                    self.fail_session(number, refused(Stage::Clone, FailureKind::Create, message));
+                }
             }
         }
     }
@@ -201,38 +179,24 @@ impl Keeper {
     }
 
     fn session_started(&mut self, number: u64) {
-        let executed_at = boottime_nanos();
         let Some(session) = self.sessions.get_mut(&number) else {
             return;
         };
         let SessionPhase::Starting {
-            report,
-            terminal,
-            ready,
+            report, terminal, ..
         } = std::mem::replace(&mut session.phase, SessionPhase::Running)
         else {
             return;
         };
         self.poller.forget(&report);
-        let (mut spans, at) = ready.map_or((vec![], executed_at), |r| (r.spans, r.at));
-        spans.push(Span {
-            step: "exec".into(),
-            nanos: executed_at.saturating_sub(at),
-        });
-        let mut fds: Vec<OwnedFd> = session.pidfd.try_clone().into_iter().collect();
-        let has_terminal = terminal.is_some();
-        fds.extend(terminal);
         let reply = Reply::ExecStarted {
-            process: session.process,
-            pidfd: FdIndex(0),
-            terminal: has_terminal.then_some(FdIndex(1)),
-            spans,
+            terminal: terminal.is_some().then_some(FdIndex(0)),
         };
         let asked = session.asked;
         let _ = self
             .poller
             .watch(&session.pidfd, Token::new(Kind::SessionExit, number));
-        self.reply(asked, reply, fds);
+        self.reply(asked, reply, terminal.into_iter().collect());
     }
 
     pub(crate) fn session_ended(&mut self, number: u64) {

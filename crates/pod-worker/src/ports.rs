@@ -13,6 +13,8 @@ pub struct Done {
     pub seq: Seq,
     /// Where the time went, in order.
     pub spans: Vec<(String, Duration)>,
+    /// When the last span ended, where it is known better than by the moment of this answer.
+    pub ended_at: Option<Now>,
 }
 
 /// What the core has to say to an action that is being carried out.

@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use pod_lifecycle::{EndReason, Input, NodeCore};
 use pod_model::{
     Action, AdmittedPod, ContainerName, ContainerRole, ExitCause, ExitSeen, Fact, Failure,
-    FailureReason, Fault, FieldError, MonoTime, Now, Outcome, PodUid, Reason, Seq, WallTime,
+    FailureReason, Fault, FieldError, MonoTime, Now, PodUid, Reason, Seq, WallTime,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
@@ -482,11 +482,9 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
                 outcome,
                 seq,
                 spans,
+                ended_at,
             } = done.unwrap_or_else(|_| panicked(&action));
-            let at = match &outcome {
-                Ok(Outcome::Started { at, .. }) => *at,
-                _ => clock.now(),
-            };
+            let at = ended_at.unwrap_or_else(|| clock.now());
             // the worker outlives its tasks except at the very end
             let _ = facts.send(Fact {
                 key: action,
@@ -542,6 +540,7 @@ fn panicked(action: &Action) -> Done {
         outcome: Err(failure),
         seq: Seq::default(),
         spans: Vec::new(),
+        ended_at: None,
     }
 }
 

@@ -82,24 +82,29 @@ fn an_exec_session_is_killed_by_itself() -> Answer {
     let (web, placement) = container(&node, "x", &CgroupNumbers::UNLIMITED)?;
     let main = node.run(&placement, "sleep 600")?;
     let session = Session {
+        container: web.clone(),
+        qos: QosClass::Burstable,
         owner: SessionOwner::Person,
         number: 7,
     };
-    let place = node.tree.create_session(&web, session)?;
+    let place = node.tree.create_session(&session)?;
     let exec = node.run(&place, "sleep 600 & sleep 600")?;
     until("all are there", || {
         node.tree
             .processes(&web)
             .is_ok_and(|p| p.contains(&main) && p.contains(&exec) && p.len() >= 3)
     })?;
-    assert_eq!(node.tree.end_session(&web, session)?, Removed::Removed);
+    assert!(!node.tree.remove_session(&session), "something lives in it");
+    assert_eq!(node.tree.end_session(&session)?, Removed::Removed);
     assert_eq!(node.exit_of(exec)?, 128 + 9);
     until("the container alone is left", || {
         node.tree
             .processes(&web)
             .is_ok_and(|p| p.contains(&main) && p.len() <= 2)
     })?;
-    assert_eq!(node.tree.end_session(&web, session)?, Removed::NothingThere);
+    assert_eq!(node.tree.end_session(&session)?, Removed::NothingThere);
+    node.tree.create_session(&session)?;
+    assert!(node.tree.remove_session(&session), "nothing lives in it");
     Ok(())
 }
 
@@ -111,7 +116,13 @@ fn of_an_earlier_agents_sessions_those_of_people_go_on() -> Answer {
     let mut node = Node::new()?;
     let (web, _) = container(&node, "x", &CgroupNumbers::UNLIMITED)?;
     let mut begin = |owner, number, script: &str| {
-        let place = node.tree.create_session(&web, Session { owner, number })?;
+        let session = Session {
+            container: web.clone(),
+            qos: QosClass::Burstable,
+            owner,
+            number,
+        };
+        let place = node.tree.create_session(&session)?;
         match script {
             "" => Ok(0),
             _ => node.run(&place, script),

@@ -13,8 +13,8 @@ use launch_plan::{
     plan,
 };
 use pod_model::{
-    AdmittedPod, ContainerKey, ContainerName, Failure, FailureReason, Fault, Outcome, ProcessFacts,
-    Signal,
+    AdmittedPod, ContainerKey, ContainerName, Failure, FailureReason, Fault, Now, Outcome,
+    ProcessFacts, Signal,
 };
 use pod_network::{SandboxNamespaces, open_namespaces};
 use rustix::fs::{Mode, OFlags};
@@ -30,7 +30,7 @@ pub(crate) async fn start(
     pod: &AdmittedPod,
     key: &ContainerKey,
     image_id: &str,
-    spans: &mut Spans,
+    (spans, executed_at): (&mut Spans, &mut Option<Now>),
 ) -> Answer {
     let begun = Instant::now();
     let (theirs, of_pod, of_key, image_id) = (
@@ -48,6 +48,7 @@ pub(crate) async fn start(
     match parts.host.start(launch, fds).await {
         Ok(started) => {
             spans.extend(started.spans);
+            *executed_at = started.executed_at;
             Ok(Outcome::Started {
                 pid: started.pid,
                 at: started.at,

@@ -14,6 +14,7 @@ impl Executor for NodeExecutor {
     async fn run(&self, action: Action, pod: Option<AdmittedPod>, mut line: Line) -> Done {
         let parts = &self.0;
         let mut spans = Spans::new();
+        let mut executed_at = None;
         let outcome = match (&action, &pod) {
             (Action::Prepare { part, .. }, Some(pod)) => match part {
                 SandboxPart::Cgroup => sandbox::prepare_cgroup(parts, pod, &mut spans).await,
@@ -29,7 +30,10 @@ impl Executor for NodeExecutor {
                     image_id,
                 },
                 Some(pod),
-            ) => containers::start(parts, pod, container, image_id, &mut spans).await,
+            ) => {
+                let timing = (&mut spans, &mut executed_at);
+                containers::start(parts, pod, container, image_id, timing).await
+            }
             (Action::Prepare { .. } | Action::EnsureImage { .. } | Action::Start { .. }, None) => {
                 Err(unknown_pod(&action))
             }
@@ -57,6 +61,7 @@ impl Executor for NodeExecutor {
             outcome,
             seq: parts.host.seq(),
             spans,
+            ended_at: executed_at,
         }
     }
 }

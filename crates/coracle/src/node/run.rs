@@ -25,8 +25,6 @@ use telemetry::NodeMetrics;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Threads that carry tasks. The kernel stage has threads of its own.
-const WORKER_THREADS: usize = 2;
 /// Threads that may block: the kernel stage, pulls, file reading.
 const BLOCKING_THREADS: usize = 32;
 const THREAD_STACK: usize = 512 << 10;
@@ -50,8 +48,9 @@ pub(crate) fn run(mut config: NodeConfig) -> Result<()> {
     if boot::notice_boot(&config.run_dir)? == boot::Boot::New {
         boot::drop_container_layers(&config.root)?;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKER_THREADS)
+    // One thread carries all tasks: they are short, and to wake another thread costs more than most of them take. What takes time, or may
+    // wait for the disk, has threads of its own.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .max_blocking_threads(BLOCKING_THREADS)
         .thread_stack_size(THREAD_STACK)
         .enable_all()

@@ -38,40 +38,28 @@ async fn start(
     terminal: Option<Option<TerminalSize>>,
 ) -> Result<(ExecSession, EndOfSession), NodeError> {
     let launch = parts.host.launch_of(key).map_err(told)?;
-    let session = parts.host.begin_session(owner);
-    let theirs = Arc::clone(parts);
-    let of_key = key.clone();
+    let session = parts.host.begin_session(key, pod.qos(), owner);
     let end = EndOfSession {
         parts: Arc::clone(parts),
-        key: key.clone(),
         session: session.number,
     };
-    let prepared = tokio::task::spawn_blocking(move || {
-        let internal = |e: &dyn std::error::Error| NodeError::Internal(chain(e));
-        let placement = theirs
-            .cgroups
-            .create_session(&of_key, session)
-            .map_err(|e| internal(&e))?;
-        let request = launch_plan::ExecRequest {
-            session: session.number,
-            argv,
-            terminal: terminal.is_some(),
-            size: terminal.flatten(),
-            cgroup: cgroup_placement(placement),
-        };
-        let planned = exec_plan(&launch.planned, request)
-            .map_err(|e| NodeError::BadRequest(e.to_string()))?;
-        let open = |source| open_one(&theirs, &pod, &of_key, source, None);
-        let fds = planned.fds.iter().map(open).collect::<Result<Vec<_>, _>>();
-        Ok((
-            planned,
-            fds.map_err(|failure| NodeError::Internal(failure.message))?,
-        ))
-    });
-    let prepared: Result<_, NodeError> = prepared
-        .await
-        .map_err(|e| NodeError::Internal(e.to_string()))?;
-    let (planned, fds) = prepared?;
+    // Made here, in a task that should not block: it takes less time than another thread takes to wake up.
+    let placement = parts
+        .cgroups
+        .create_session(&session)
+        .map_err(|e| NodeError::Internal(chain(&e)))?;
+    let request = launch_plan::ExecRequest {
+        session: session.number,
+        argv,
+        terminal: terminal.is_some(),
+        size: terminal.flatten(),
+        cgroup: cgroup_placement(placement),
+    };
+    let planned =
+        exec_plan(&launch.planned, request).map_err(|e| NodeError::BadRequest(e.to_string()))?;
+    let open = |source| open_one(parts, &pod, key, source, None);
+    let fds = planned.fds.iter().map(open).collect::<Result<Vec<_>, _>>();
+    let fds = fds.map_err(|failure| NodeError::Internal(failure.message))?;
     let started = parts.host.exec(planned, fds).await.map_err(told)?;
     Ok((started, end))
 }
@@ -88,14 +76,12 @@ fn told(error: HostError) -> NodeError {
 /// Ends the session with everything that it started, when nobody waits for it any more.
 pub(crate) struct EndOfSession {
     parts: Arc<Parts>,
-    key: ContainerKey,
     session: u64,
 }
 
 impl Drop for EndOfSession {
     fn drop(&mut self) {
-        let (parts, key, session) = (Arc::clone(&self.parts), self.key.clone(), self.session);
-        tokio::spawn(async move { parts.host.end_exec(&key, session).await });
+        self.parts.host.end_exec(self.session);
     }
 }
 

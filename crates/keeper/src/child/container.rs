@@ -104,7 +104,8 @@ fn set_up(setup: &ContainerSetup<'_>) -> Step<std::convert::Infallible> {
         (None, Some(streams)) => streams.take_over()?,
         (None, None) => {}
     }
-    let command = finish(process, program.as_deref(), *report, &mut timeline)?;
+    let command = finish(process, program.as_deref(), &mut timeline)?;
+    report::await_word(*report).map_err(failed(Stage::Exec, || "the keeper is gone".into()))?;
     // From here on nothing but its own program ends it: a keeper that comes later finds the mark, and adopts.
     pid_file::mark(*mark).map_err(failed(Stage::Exec, || "cannot note the start".into()))?;
     let _ = report::send(*report, &report::ready(&timeline, notes), None);
@@ -129,7 +130,6 @@ pub(super) fn begin(ground: &Ground) -> Step<()> {
 pub(super) fn finish(
     process: &launch_plan::description::Process,
     program: Option<&[u8]>,
-    report: BorrowedFd<'_>,
     timeline: &mut Timeline,
 ) -> Step<command::Command> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
@@ -141,7 +141,6 @@ pub(super) fn finish(
     }))?;
     privileges::seal(process, &granted, program)?;
     timeline.done("security");
-    report::await_word(report).map_err(failed(Stage::Exec, || "the keeper is gone".into()))?;
     rustix::process::set_parent_process_death_signal(None)
         .map_err(failed(Stage::Exec, || "cannot let go of the keeper".into()))?;
     Ok(command)

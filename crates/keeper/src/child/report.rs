@@ -123,7 +123,7 @@ pub(crate) enum Heard {
 }
 
 pub(crate) fn receive(socket: &OwnedFd) -> io::Result<Heard> {
-    let mut text = vec![0; LONGEST];
+    let mut text = [0; LONGEST];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let got = rustix::net::recvmsg(

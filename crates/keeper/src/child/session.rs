@@ -79,7 +79,7 @@ fn set_up(setup: &SessionSetup<'_>) -> Step<std::convert::Infallible> {
         let of = |index| super::descriptor(fds, index);
         stdio::become_standard(of(stdio.stdin)?, of(stdio.stdout)?, of(stdio.stderr)?)?;
     }
-    let command = finish(process, program.as_deref(), *report, &mut timeline)?;
+    let command = finish(process, program.as_deref(), &mut timeline)?;
     report::send(*report, &report::ready(&timeline, notes), None)
         .map_err(failed(Stage::Exec, || "cannot report".into()))?;
     Err(command.execute())

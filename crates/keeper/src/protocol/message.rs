@@ -86,11 +86,8 @@ pub enum Reply {
     },
     Launched(Launched),
     ExecStarted {
-        process: Process,
-        pidfd: FdIndex,
         /// The master, when a terminal was asked for.
         terminal: Option<FdIndex>,
-        spans: Vec<Span>,
     },
     /// A launch or an exec came to nothing.
     Failed(Failure),
@@ -120,6 +117,8 @@ pub struct Process {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Launched {
     pub process: Process,
+    /// When the program was executed, as the keeper saw it; the process is older by the spans.
+    pub executed_at: Now,
     pub pidfd: FdIndex,
     /// The reading ends of the FIFOs. The agent keeps them open, and reads nothing, until it forgets the container: then what the
     /// container wrote just before it ended outlives a keeper that dies at that moment.

@@ -52,14 +52,10 @@ impl World<'_> {
             return;
         }
         let seq = Seq(self.agent.as_ref().map_or(0, |agent| agent.seq));
-        let at = match &outcome {
-            Ok(Outcome::Started { at, .. }) => *at,
-            _ => self.now(),
-        };
         let fact = Fact {
             key: action.clone(),
             outcome,
-            at,
+            at: self.now(),
             seq,
             spans: Vec::new(),
         };

@@ -49,6 +49,7 @@ impl Executor for Willing {
             outcome: Ok(outcome),
             seq: Seq(2),
             spans: Vec::new(),
+            ended_at: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{HISTORY, MOST_AT_ONCE, Work, World, text_of};
 use pod_lifecycle::Input;
-use pod_model::{Action, ContainerKey, ExitRecord, ExitSeen, Fact, MonoTime, Outcome};
+use pod_model::{Action, ContainerKey, ExitRecord, ExitSeen, Fact, MonoTime};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -167,14 +167,10 @@ impl World {
                 panic!("{text}\n{}", self.history());
             }
         };
-        let at = match &outcome {
-            Ok(Outcome::Started { at, .. }) => *at,
-            _ => self.now,
-        };
         Fact {
             key: work.action.clone(),
             outcome,
-            at,
+            at: self.now,
             seq: self.machine.seq(),
             spans: Vec::new(),
         }
