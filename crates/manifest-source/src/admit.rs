@@ -3,7 +3,7 @@
 use crate::defaults;
 use crate::field_path::{FieldPath, Findings};
 use crate::fields;
-use crate::identity::{self, Origin};
+use crate::identity::{self, Identity, Origin};
 use crate::shape;
 use crate::validate;
 use k8s_openapi::api::core::v1::Pod;
@@ -21,7 +21,7 @@ pub fn admit(mut manifest: Value, origin: &Origin<'_>) -> Result<AdmittedPod, Ve
     if !findings.is_empty() {
         return Err(findings.into_errors());
     }
-    let uid = identity::uid(&manifest, origin);
+    let identity = Identity::of(&manifest, origin);
     let mut pod: Pod = serde_path_to_error::deserialize(manifest).map_err(|e| {
         vec![FieldError {
             path: e.path().to_string(),
@@ -33,7 +33,7 @@ pub fn admit(mut manifest: Value, origin: &Origin<'_>) -> Result<AdmittedPod, Ve
     if !findings.is_empty() {
         return Err(findings.into_errors());
     }
-    identity::adopt(&mut pod, uid, origin);
+    identity::adopt(&mut pod, identity, origin);
     let spec = pod.spec.get_or_insert_default();
     let qos = node_policy::qos_class(spec);
     AdmittedPod::from_validated(pod, qos).map_err(|e| {

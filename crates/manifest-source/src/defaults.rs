@@ -131,7 +131,7 @@ fn http_get_defaults(get: &mut HTTPGetAction) {
 }
 
 /// `Always` for the tag `latest`, said or implied; what has another tag or a digest stays as it is once it is here.
-fn pull_policy(image: &str) -> &'static str {
+pub(crate) fn pull_policy(image: &str) -> &'static str {
     if image.contains('@') {
         return "IfNotPresent";
     }

@@ -11,7 +11,6 @@ use crate::shape::{Field, no, only, yes};
 use serde_json::Value;
 
 const SERVICE_ACCOUNT: &str = "a static pod may not reference a service account";
-const COMPUTED: &str = "is made by the node for a static pod; remove it";
 const SYSTEM: &str = "is set by the system; remove it";
 const OBJECTS: &str = "ConfigMaps and Secrets are not supported by this node";
 const CLUSTER_VOLUME: &str =
@@ -49,10 +48,10 @@ pub(crate) static POD: &[Field] = &[
 static METADATA: &[Field] = &[
     yes("name", Text),
     yes("namespace", Text),
+    yes("uid", Text),
     yes("labels", Map(&Text)),
     yes("annotations", Map(&Text)),
     no("generateName", "a static pod needs a name of its own"),
-    no("uid", COMPUTED),
     // `creationTimestamp: null`, as kubectl writes it, is nothing.
     no("creationTimestamp", SYSTEM),
     no("deletionTimestamp", SYSTEM),

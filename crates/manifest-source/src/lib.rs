@@ -13,8 +13,10 @@
 //! - A file that cannot be read or does not parse keeps its last good pods. One that was never good since the agent started is
 //!   undecided, which is not the same as empty.
 //! - Only a file's absence from a readable directory, or its good new content, ends a pod.
-//! - Two files that name one pod: the first in sort order has it, and the other is told of.
-//! - A pod's uid is a hash of its manifest's values: another content is another pod, another layout or comment is not.
+//! - Two manifests with one name or one uid: the first in sort order has it, and the other is told of.
+//! - A pod's uid is a hash of its manifest's values: another content is another pod, another layout or comment is not. A manifest that
+//!   names a `metadata.uid` keeps it: another content is the same pod changed. Whether it may be so changed is judged by [`updated`], for
+//!   whoever knows the pod as it is.
 //!
 //! This crate does not know what becomes of the pods, keeps nothing on disk, and asks nothing but the kernel.
 
@@ -32,6 +34,7 @@ mod shape;
 mod snapshot;
 mod source;
 mod table;
+mod update;
 mod validate;
 mod watch;
 
@@ -46,3 +49,4 @@ pub use manifest::read_manifest;
 pub use problem::Problem;
 pub use snapshot::{Snapshot, SourcedPod, Verdict};
 pub use source::{ManifestSource, Running, SourceError};
+pub use update::updated;

@@ -32,7 +32,7 @@ pub struct SourcedPod {
 /// What a snapshot says about a pod that ran before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// This very pod is wanted.
+    /// This very pod is wanted, as it is or changed.
     Wanted,
     /// The source does not know: keep it as it is.
     Undecided,
@@ -43,12 +43,14 @@ pub enum Verdict {
 impl Snapshot {
     /// Judges a pod that was found on disk or is running. Its manifest's path is in its annotations.
     pub fn verdict(&self, pod: &AdmittedPod) -> Verdict {
-        if let Some(wanted) = self.pods.get(pod.name()) {
-            return if wanted.pod.uid() == pod.uid() {
-                Verdict::Wanted
-            } else {
-                Verdict::Gone
-            };
+        let is_it = |wanted: &SourcedPod| wanted.pod.uid() == pod.uid();
+        let named = self.pods.get(pod.name());
+        // its name comes first because that is where it mostly is; a manifest that kept the uid may name another pod now
+        if named.is_some_and(is_it) || self.pods.values().any(is_it) {
+            return Verdict::Wanted;
+        }
+        if named.is_some() {
+            return Verdict::Gone;
         }
         let undecided = crate::manifest_file(pod).is_some_and(|file| self.undecided.contains(file));
         if !self.ready || undecided {

@@ -1,11 +1,11 @@
 //! The files as last read, and the snapshot that follows from them. Values in, values out: no clock, no kernel.
 
 use crate::file::Content;
-use crate::identity::Origin;
+use crate::identity::{self, Origin};
 use crate::manifest::read_manifest;
 use crate::problem::Problem;
 use crate::snapshot::{Snapshot, SourcedPod};
-use pod_model::{AdmittedPod, WallTime};
+use pod_model::{AdmittedPod, PodName, PodUid, WallTime};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -132,6 +132,7 @@ impl Table {
             ready,
             ..Snapshot::default()
         };
+        let mut uids = BTreeMap::new();
         for manifest in self.files.values() {
             snapshot.problems.extend_from_slice(&manifest.problems);
             let Some(pods) = &manifest.good else {
@@ -139,22 +140,13 @@ impl Table {
                 continue;
             };
             for pod in pods {
-                match snapshot.pods.entry(pod.name().clone()) {
-                    Entry::Vacant(entry) => {
-                        entry.insert(SourcedPod {
-                            pod: pod.clone(),
-                            file: Arc::clone(&manifest.file),
-                        });
-                    }
-                    Entry::Occupied(entry) => {
-                        let message = format!(
-                            "pod {} is in {} already, and the first in sort order wins",
-                            pod.name(),
-                            entry.get().file.display()
-                        );
-                        let problem = Problem::of_file(&manifest.file, message);
-                        snapshot.problems.push(problem);
-                    }
+                let sourced = SourcedPod {
+                    pod: pod.clone(),
+                    file: Arc::clone(&manifest.file),
+                };
+                if let Err(taken) = put(sourced, &mut snapshot.pods, &mut uids) {
+                    let problem = Problem::of_file(&manifest.file, taken);
+                    snapshot.problems.push(problem);
                 }
             }
         }
@@ -162,11 +154,33 @@ impl Table {
     }
 }
 
+/// Adds a pod, unless an earlier one has its name or its uid: then the text says which.
+fn put(
+    sourced: SourcedPod,
+    pods: &mut BTreeMap<PodName, SourcedPod>,
+    uids: &mut BTreeMap<PodUid, PodName>,
+) -> Result<(), String> {
+    const WHO: &str = "already, and the first in sort order wins";
+    let (name, uid) = (sourced.pod.name().clone(), sourced.pod.uid().clone());
+    if let Some(first) = pods.get(&name) {
+        return Err(format!("pod {name} is in {} {WHO}", first.file.display()));
+    }
+    if let Some((first, sourced)) = uids.get(&uid).and_then(|name| pods.get_key_value(name)) {
+        let file = sourced.file.display();
+        return Err(format!(
+            "pod {name}: its uid {uid} is that of pod {first} in {file} {WHO}"
+        ));
+    }
+    uids.insert(uid, name.clone());
+    pods.insert(name, sourced);
+    Ok(())
+}
+
 /// The pod as it was, when it is the same: so that it keeps the time when it was first seen.
 fn same_or(pod: AdmittedPod, before: &[AdmittedPod]) -> AdmittedPod {
     before
         .iter()
-        .find(|known| known.uid() == pod.uid())
+        .find(|known| identity::is_of_same_manifest(known, &pod))
         .cloned()
         .unwrap_or(pod)
 }

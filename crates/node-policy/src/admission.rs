@@ -27,7 +27,7 @@ mod preemption;
 mod reason;
 mod sysctls;
 
-pub use fit::{Allocatable, Counted};
+pub use fit::{Allocatable, Counted, Requests};
 pub use preemption::is_critical;
 pub use reason::RejectionReason;
 pub use sysctls::{SysctlAllowList, SysctlError, SysctlNamespace, dotted, namespace};
@@ -109,19 +109,25 @@ pub enum Verdict {
     },
 }
 
-/// Judges `pod`. `others` are the pods that hold resources of the node, in any order that does not change from call to call.
-pub fn admit(pod: &AdmittedPod, node: &AdmittingNode, others: &[&AdmittedPod]) -> Verdict {
+/// Judges `pod`. `used` is what the pods ask for that hold resources of the node, and `others` names them, in any order that does not
+/// change from call to call: asked only of a pod that wants a port of the host, or that others have to make room for.
+pub fn admit<'a>(
+    pod: &AdmittedPod,
+    node: &AdmittingNode,
+    used: &Requests,
+    others: impl Fn() -> Vec<&'a AdmittedPod>,
+) -> Verdict {
     let without_room = [forbidden_sysctl(pod, node), wrong_os(pod)];
     if let Some(rejection) = without_room.into_iter().flatten().next() {
         return Verdict::Rejected(rejection);
     }
-    let shortages = fit::shortages(pod, &node.allocatable, others);
-    let mismatch = mismatch(pod, node, others);
+    let shortages = fit::shortages(pod, &node.allocatable, used);
+    let mismatch = mismatch(pod, node, &others);
     match (shortages.first(), mismatch) {
         (None, None) => Verdict::Admitted,
         // a critical pod is not refused for want of room if there is another reason
         (Some(first), None) if is_critical(pod) => {
-            preemption::verdict(pod, others, &shortages, first.what)
+            preemption::verdict(pod, &others(), &shortages, first.what)
         }
         (Some(first), mismatch) => match mismatch.filter(|_| is_critical(pod)) {
             Some(rejection) => Verdict::Rejected(rejection),
@@ -164,7 +170,11 @@ fn wrong_os(pod: &AdmittedPod) -> Option<Rejection> {
 }
 
 /// What no pod that makes room would mend.
-fn mismatch(pod: &AdmittedPod, node: &AdmittingNode, others: &[&AdmittedPod]) -> Option<Rejection> {
+fn mismatch<'a>(
+    pod: &AdmittedPod,
+    node: &AdmittingNode,
+    others: impl Fn() -> Vec<&'a AdmittedPod>,
+) -> Option<Rejection> {
     let predicate = |reason: RejectionReason, why: &str| {
         Rejection::new(
             reason,
@@ -175,7 +185,7 @@ fn mismatch(pod: &AdmittedPod, node: &AdmittingNode, others: &[&AdmittedPod]) ->
         let why = "node(s) didn't match Pod's node affinity/selector";
         return Some(predicate(RejectionReason::NodeAffinity, why));
     }
-    if ports::conflict(pod, others) {
+    if ports::wants_any(pod) && ports::conflict(pod, &others()) {
         let why = "node(s) didn't have free ports for the requested pod ports";
         return Some(predicate(RejectionReason::NodePorts, why));
     }

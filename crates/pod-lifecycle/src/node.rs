@@ -10,6 +10,7 @@ use crate::view::comes_from_api;
 use crate::{
     Admission, Input, PodRecord, Settings, Stage, StatusUpdate, Tally, WhyTerminating, status,
 };
+use node_policy::admission::Requests;
 use pod_model::{
     Action, AdmittedPod, ContainerKey, MonoTime, Now, ObservedContainer, PodName, PodUid, Reason,
     Seq,
@@ -29,6 +30,25 @@ struct Entry {
     after: Option<AdmittedPod>,
     wake: Option<MonoTime>,
     published: Option<StatusUpdate>,
+    /// What the pod asks for; nothing of one that is known only from the kernel.
+    asks: Requests,
+    /// It is a part of [`NodeCore::held`].
+    is_counted: bool,
+}
+
+impl Entry {
+    fn new(record: PodRecord, pod: Option<AdmittedPod>, confirmed: bool) -> Self {
+        Self {
+            record,
+            asks: pod.as_ref().map(Requests::of).unwrap_or_default(),
+            pod,
+            confirmed,
+            after: None,
+            wake: None,
+            published: None,
+            is_counted: false,
+        }
+    }
 }
 
 /// What decides about one pod: [`step()`], or in the simulator something that is wrong on purpose.
@@ -41,6 +61,8 @@ pub struct NodeCore {
     decide: Decide,
     settings: Settings,
     entries: BTreeMap<PodUid, Entry>,
+    /// What the pods together ask for that hold resources of the node.
+    held: Requests,
     /// The pods of one name, in the order in which they may have it.
     names: BTreeMap<PodName, Vec<PodUid>>,
     wakes: BTreeSet<(MonoTime, PodUid)>,
@@ -73,6 +95,7 @@ impl NodeCore {
             dispatcher: Dispatcher::new(settings.kernel_slots, settings.max_parallel_image_pulls),
             settings,
             entries: BTreeMap::new(),
+            held: Requests::default(),
             names: BTreeMap::new(),
             wakes: BTreeSet::new(),
             records: BTreeSet::new(),
@@ -164,7 +187,12 @@ impl NodeCore {
                 entry.confirmed = true;
                 if entry.pod.as_ref() != Some(&pod) {
                     entry.record.fit(&pod);
+                    if std::mem::take(&mut entry.is_counted) {
+                        self.held.remove(entry.asks);
+                    }
+                    entry.asks = Requests::of(&pod);
                     entry.pod = Some(pod);
+                    self.count(&uid);
                     self.statuses.insert(uid.clone());
                     self.step(&uid, &Event::Wake, now);
                 }
@@ -214,15 +242,9 @@ impl NodeCore {
                 .or_default()
                 .push(uid.clone());
         }
-        let entry = Entry {
-            record,
-            pod,
-            confirmed,
-            after: None,
-            wake: None,
-            published: None,
-        };
-        self.entries.insert(uid, entry);
+        let entry = Entry::new(record, pod, confirmed);
+        self.entries.insert(uid.clone(), entry);
+        self.count(&uid);
     }
 
     fn delete(&mut self, uid: &PodUid, why: WhyTerminating, grace: Option<Duration>, now: Now) {
@@ -348,6 +370,7 @@ impl NodeCore {
         let over = Stage::CleaningUp.rank();
         let has_ended = was < over && entry.record.stage.rank() >= over;
         let is_forgotten = entry.record.forgotten;
+        self.count(uid);
         if has_ended {
             self.made_room(uid, now);
         }
@@ -373,6 +396,9 @@ impl NodeCore {
         };
         if let Some(wake) = entry.wake {
             self.wakes.remove(&(wake, uid.clone()));
+        }
+        if entry.is_counted {
+            self.held.remove(entry.asks);
         }
         self.statuses.remove(uid);
         self.records.insert(uid.clone());

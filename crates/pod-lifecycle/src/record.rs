@@ -219,6 +219,9 @@ pub struct PodRecord {
     /// It makes room for a critical pod.
     #[serde(default)]
     pub preempted: bool,
+    /// It was told that the pod takes longer to end than who evicts or preempts it waits.
+    #[serde(default)]
+    pub overdue: bool,
     /// In this boot, since when `activeDeadlineSeconds` counts, and what of it had passed by then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<(MonoTime, Duration)>,
@@ -276,6 +279,7 @@ impl PodRecord {
             evicted: None,
             past_deadline: false,
             preempted: false,
+            overdue: false,
             active: None,
         }
     }

@@ -10,6 +10,10 @@ use std::time::Duration;
 pub(crate) const LEAST_GRACE: Duration = Duration::from_secs(2);
 /// A kubelet's `immediateEvictionGracePeriodSeconds` is 1, and then the least grace counts.
 const EVICTION_GRACE: Duration = LEAST_GRACE;
+/// Who evicts or preempts a pod waits for its end no shorter, whatever its grace period is: `killPodNow` of a kubelet.
+const LEAST_PATIENCE: Duration = Duration::from_secs(10);
+const EXCEEDED_GRACE_PERIOD: &str = "ExceededGracePeriod";
+const OVERDUE: &str = "Container runtime did not kill the pod within specified grace period.";
 /// Reasons of the event and of the status.
 pub(crate) const EVICTED: &str = "Evicted";
 pub(crate) const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
@@ -189,6 +193,31 @@ impl Scene<'_> {
         let is_preparing = self.in_flight(|a| matches!(a, Action::Prepare { .. }));
         if self.looked && !is_preparing && !self.record.may_have_processes() {
             self.record.stage = Stage::CleaningUp;
+        } else {
+            self.tell_overdue();
+        }
+    }
+
+    /// A kubelet that evicts or preempts a pod waits one and a half of the grace period that it gives, and then says once that it waited
+    /// in vain. It goes on all the same.
+    fn tell_overdue(&mut self) {
+        let Stage::Terminating(terminating) = &self.record.stage else {
+            return;
+        };
+        let is_awaited = self.record.evicted.is_some() && !self.record.past_deadline;
+        if !is_awaited || self.record.overdue {
+            return;
+        }
+        let given = match self.pod {
+            Some(pod) if self.record.preempted => pod.grace_period().as_secs(),
+            // `immediateEvictionGracePeriodSeconds`
+            _ => 1,
+        };
+        let patience = Duration::from_secs(given.saturating_add(given / 2)).max(LEAST_PATIENCE);
+        let at = terminating.since.mono.plus(patience);
+        if self.is_due(Some(at)) {
+            self.record.overdue = true;
+            self.say(Reason::warning(EXCEEDED_GRACE_PERIOD, OVERDUE));
         }
     }
 

@@ -58,8 +58,8 @@ pub enum ContainerRole {
 }
 
 /// A `v1` Pod whose existence is the proof that it can be run: every default is filled in, every field is one that this agent
-/// honours, names and quantities parse. Cheap to clone, never changed. A changed manifest is another `AdmittedPod` with another uid; one
-/// that an API server or a person changed (an image, an ephemeral container more) is another with the same uid.
+/// honours, names and quantities parse. Cheap to clone, never changed. A changed pod (an image, an ephemeral container more) is another
+/// `AdmittedPod` with the same uid; a changed manifest that does not name its uid is another pod.
 ///
 /// Made by `manifest_source::admit` (a static manifest) and in tests; the accessors below may rely on what it checked.
 #[derive(Clone)]
@@ -127,6 +127,31 @@ impl AdmittedPod {
                 qos,
             }),
         })
+    }
+
+    /// The same with the ephemeral containers of `running`: they were put into the pod, and are no part of what its source says.
+    #[must_use]
+    pub fn with_ephemeral_of(&self, running: &Self) -> Self {
+        let list = running.spec().ephemeral_containers.clone();
+        if self.spec().ephemeral_containers == list {
+            return self.clone();
+        }
+        let mut pod = self.inner.pod.clone();
+        pod.spec.get_or_insert_default().ephemeral_containers = list;
+        let is_ephemeral =
+            |(role, ..): &&(ContainerRole, ContainerName, usize)| *role == ContainerRole::Ephemeral;
+        let own = self.inner.containers.iter().filter(|c| !is_ephemeral(c));
+        let theirs = running.inner.containers.iter().filter(is_ephemeral);
+        Self {
+            inner: Arc::new(Inner {
+                uid: self.inner.uid.clone(),
+                name: self.inner.name.clone(),
+                pod,
+                containers: own.chain(theirs).cloned().collect(),
+                ephemeral: running.inner.ephemeral.clone(),
+                qos: self.inner.qos,
+            }),
+        }
     }
 
     pub fn uid(&self) -> &PodUid {

@@ -17,6 +17,7 @@
 
 mod account;
 pub mod board;
+mod command;
 pub mod ports;
 mod readiness;
 pub mod records;
@@ -24,6 +25,7 @@ mod worker;
 
 pub use account::{Account, NoAccount};
 pub use board::{Board, EventView, PodView, TimelineEntry};
+pub use command::{Change, Command, Inputs, Stopped};
 pub use ports::{Clock, Done, Executor, Line, NoProbes, Probes, Records};
 pub use records::{Loaded, RecordFiles, StoredPod};
-pub use worker::{Command, Inputs, Look, RECORD_VERSION, Stopped, Worker};
+pub use worker::{Look, RECORD_VERSION, Worker};

@@ -2,12 +2,13 @@
 
 use crate::account::{Account, Books};
 use crate::board::{Board, TimelineEntry};
+use crate::command::{Change, Command, Inputs};
 use crate::ports::{Clock, Done, Executor, Line, NoProbes, Probes, Records, Word};
 use futures_util::FutureExt;
 use pod_lifecycle::{EndReason, Input, NodeCore};
 use pod_model::{
     Action, AdmittedPod, ContainerName, ContainerRole, ExitCause, ExitSeen, Fact, Failure,
-    FailureReason, Fault, MonoTime, Now, PodUid, Reason, Seq, WallTime,
+    FailureReason, Fault, FieldError, MonoTime, Now, PodUid, Reason, Seq, WallTime,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
@@ -20,46 +21,6 @@ pub const RECORD_VERSION: u32 = 1;
 
 /// How often everything is looked at anew though nothing was heard: the safety net behind the events.
 const RESYNC: Duration = Duration::from_secs(60);
-
-/// What the rest of the node tells the worker.
-#[derive(Debug)]
-pub enum Command {
-    /// The pod is wanted; `seen` is when its source was read.
-    Desired { pod: AdmittedPod, seen: Now },
-    /// Its spec is another one now, with the same uid. Ignored of a pod that is not known, or is on its way out.
-    Changed(AdmittedPod),
-    /// It is not wanted any more. `grace` shortens what its spec says.
-    Deleted {
-        uid: PodUid,
-        grace: Option<Duration>,
-    },
-    /// An observation: an exit, a listing.
-    Input(Box<Input>),
-    /// Answered when every pod is gone.
-    WhenEmpty(oneshot::Sender<()>),
-}
-
-/// A handle that feeds the worker.
-#[derive(Debug, Clone)]
-pub struct Inputs(mpsc::UnboundedSender<Command>);
-
-/// The worker has ended; nobody listens any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the pod worker has stopped")]
-pub struct Stopped;
-
-impl Inputs {
-    /// # Errors
-    /// When the worker has ended.
-    pub fn send(&self, command: Command) -> Result<(), Stopped> {
-        self.0.send(command).map_err(|_| Stopped)
-    }
-    /// # Errors
-    /// When the worker has ended.
-    pub fn observe(&self, input: Input) -> Result<(), Stopped> {
-        self.send(Command::Input(Box::new(input)))
-    }
-}
 
 /// Called when a full listing is due; it answers by [`Inputs::observe`] with [`Input::Observed`].
 pub type Look = Box<dyn Fn() + Send>;
@@ -101,6 +62,8 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
         for uid in core.uids() {
             if let (Some(pod), Some(record)) = (core.pod(uid), core.record(uid)) {
                 board.add_pod(pod.clone(), record.first_seen);
+                let leaving = record.deleted.then(|| (clock.now(), pod.grace_period()));
+                board.set_deleting(uid, leaving);
             }
         }
         // whoever reads pods before the loop runs sees what the last agent said of them, and not nothing
@@ -119,7 +82,7 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
             probes: Box::new(NoProbes),
             tended: BTreeSet::new(),
             running: BTreeMap::new(),
-            inputs: Inputs(sender),
+            inputs: Inputs::new(sender),
             inbox,
             facts,
             answers,
@@ -178,10 +141,14 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
         let now = self.clock.now();
         match command {
             Command::Desired { pod, seen } => self.take_desired(pod, seen, now),
-            Command::Changed(pod) => {
-                let record = self.core.record(pod.uid());
-                if record.is_some_and(|record| !record.deleted) {
-                    self.take_desired(pod, now, now);
+            Command::Changed {
+                uid,
+                change,
+                answer,
+            } => {
+                if let Some(done) = self.change(&uid, change, now) {
+                    // who asked may have left
+                    let _ = answer.send(done);
                 }
             }
             Command::Deleted { uid, grace } => self.take_deleted(uid, grace, now),
@@ -195,7 +162,7 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
 
     fn take_desired(&mut self, pod: AdmittedPod, seen: Now, now: Now) {
         let uid = pod.uid();
-        if self.core.pod(uid).is_none() {
+        let Some(known) = self.core.pod(uid) else {
             tracing::info!(pod.uid = %uid, pod = %pod.name(), "pod seen");
             self.board.add_pod(pod.clone(), seen);
             self.board.note(uid, entry(seen, None, None, "seen", ""));
@@ -203,8 +170,36 @@ impl<E: Executor, R: Records, C: Clock> Worker<E, R, C> {
             self.save_pod(&pod);
             self.core.handle(Input::Desired(pod), now);
             return;
-        }
-        let uid = uid.clone();
+        };
+        // whoever comes after one that is on its way out has only its uid
+        let pod = if self.is_leaving(uid) {
+            pod
+        } else {
+            pod.with_ephemeral_of(known)
+        };
+        self.take_changed(pod, now);
+    }
+
+    fn is_leaving(&self, uid: &PodUid) -> bool {
+        let record = self.core.record(uid);
+        record.is_none_or(|record| record.deleted)
+    }
+
+    /// `None`: there is no such pod, or not for long.
+    fn change(
+        &mut self,
+        uid: &PodUid,
+        change: Change,
+        now: Now,
+    ) -> Option<Result<(), Vec<FieldError>>> {
+        let pod = self.core.pod(uid).filter(|_| !self.is_leaving(uid))?;
+        let changed = change.of(pod);
+        Some(changed.map(|changed| self.take_changed(changed, now)))
+    }
+
+    /// A pod that is known is to be like this.
+    fn take_changed(&mut self, pod: AdmittedPod, now: Now) {
+        let uid = pod.uid().clone();
         self.core.handle(Input::Desired(pod), now);
         self.follow_pod(&uid);
     }

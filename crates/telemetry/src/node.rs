@@ -92,6 +92,7 @@ pub struct NodeMetrics {
     evictions: Metric<Family<Counter, 1>>,
     http_requests: Metric<Family<Counter, 4>>,
     http_duration: Metric<Family<Histogram, 4>>,
+    hook_fallbacks: Metric<Counter>,
     image_pull: Metric<Family<Histogram, 1>>,
     pod_start: Metric<Histogram>,
     pod_start_sli: Metric<Family<Histogram, 1>>,
@@ -165,6 +166,11 @@ impl NodeMetrics {
                 "kubelet_http_requests_duration_seconds",
                 "Duration in seconds to serve http requests",
                 Family::new(["method", "path", "server_type", "long_running"], || Histogram::new(DEFAULT_BUCKETS)),
+            ),
+            hook_fallbacks: metric(
+                "kubelet_lifecycle_handler_http_fallbacks_total",
+                "The number of times lifecycle handlers successfully fell back to http from https.",
+                Counter::new(),
             ),
             image_pull: metric(
                 "kubelet_image_pull_duration_seconds",
@@ -329,6 +335,10 @@ impl NodeMetrics {
     pub fn observe_eviction(&self, signal: &str) {
         self.evictions.of([signal]).inc();
     }
+    /// A hook asked a server by HTTPS that speaks no TLS, and reached it without.
+    pub fn observe_hook_fallback(&self) {
+        self.hook_fallbacks.inc();
+    }
     /// A pod was not taken on; `reason` is one of a kubelet's list, or `Other`.
     pub fn observe_rejection(&self, reason: &str) {
         self.admission_rejections.of([reason]).inc();
@@ -384,6 +394,7 @@ impl NodeMetrics {
         self.http_duration.write(out);
         self.http_requests.write(out);
         self.image_pull.write(out);
+        self.hook_fallbacks.write(out);
         self.pod_start.write(out);
         self.pod_start_sli.write(out);
         self.pod_start_total.write(out);
@@ -448,6 +459,7 @@ mod tests {
         metrics.observe_rejection("OutOfcpu");
         metrics.observe_preemption("pods");
         metrics.observe_restarted_pod();
+        metrics.observe_hook_fallback();
         metrics.observe_request("GET", "pods", "readonly", false, second);
         let mut text = Text::new();
         metrics.write(&mut text);
@@ -458,6 +470,7 @@ mod tests {
             "kubelet_evictions{eviction_signal=\"memory.available\"} 1",
             "kubelet_http_requests_total{method=\"GET\",path=\"pods\",server_type=\"readonly\",long_running=\"false\"} 1",
             "kubelet_image_pull_duration_seconds_count{image_size_in_bytes=\"10MB-100MB\"} 1",
+            "kubelet_lifecycle_handler_http_fallbacks_total 1",
             "kubelet_pod_start_duration_seconds_sum 3",
             "kubelet_pod_start_sli_duration_seconds_sum{first_with_network=\"false\"} 2",
             "kubelet_pod_worker_duration_seconds_count{operation_type=\"sync\"} 1",

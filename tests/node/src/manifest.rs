@@ -58,6 +58,12 @@ impl Manifest {
         self
     }
 
+    /// A field of the metadata.
+    pub fn meta(mut self, field: &str, value: Value) -> Self {
+        self.value["metadata"][field] = value;
+        self
+    }
+
     /// A field of the spec.
     pub fn spec(mut self, field: &str, value: Value) -> Self {
         self.value["spec"][field] = value;

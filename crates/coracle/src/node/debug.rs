@@ -2,48 +2,44 @@
 
 use node_server::NodeError;
 use pod_model::{FieldError, PodUid};
-use pod_worker::{Board, Command, Inputs};
+use pod_worker::{Board, Change, Command, Inputs};
 use serde_json::Value;
-use tokio::sync::Mutex;
+use tokio::sync::oneshot;
 
-/// Checks the container, gives the pod with it to the worker, and waits until the worker has it.
+/// Lets the worker put the container into the pod, and waits until it has.
 pub(super) async fn add(
     board: &Board,
     inputs: &Inputs,
-    changing: &Mutex<()>,
     uid: &PodUid,
     container: Value,
 ) -> Result<(), NodeError> {
-    // what is changed is what the last one made of it
-    let _alone = changing.lock().await;
     let gone = || NodeError::NotFound(format!("pod {uid} not found"));
-    let mut changes = board.changes();
     let view = board.pod(uid).ok_or_else(gone)?;
-    let name = view.pod.name().name.clone();
-    let changed = manifest_source::with_ephemeral(&view.pod, container)
-        .map_err(|errors| NodeError::Invalid(invalid(&name, &errors)))?;
+    let name = &view.pod.name().name;
+    let refused = |errors: Vec<FieldError>| NodeError::Invalid(invalid(name, &errors));
+    // first here, where nobody else depends on it: it is a person's text
+    manifest_source::with_ephemeral(&view.pod, container.clone()).map_err(refused)?;
+    let (answer, answered) = oneshot::channel();
+    let command = Command::Changed {
+        uid: uid.clone(),
+        change: Change::new(move |pod| manifest_source::with_ephemeral(pod, container)),
+        answer,
+    };
     inputs
-        .send(Command::Changed(changed.clone()))
+        .send(command)
         .map_err(|e| NodeError::Unavailable(e.to_string()))?;
-    loop {
-        let view = board.pod(uid).ok_or_else(gone)?;
-        if view.pod == changed {
-            return Ok(());
-        }
-        if view.deleting.is_some() {
+    match answered.await {
+        Ok(done) => done.map_err(refused),
+        Err(_) if board.pod(uid).is_none() => Err(gone()),
+        Err(_) => {
             let message = format!("pod {name:?} is being deleted");
-            return Err(NodeError::Conflict(message));
+            Err(NodeError::Conflict(message))
         }
-        // it only waits for the next change, and looks anew afterwards
-        changes
-            .changed()
-            .await
-            .map_err(|e| NodeError::Unavailable(e.to_string()))?;
     }
 }
 
 /// As the API server lists what is wrong.
-fn invalid(pod: &str, errors: &[FieldError]) -> String {
+pub(super) fn invalid(pod: &str, errors: &[FieldError]) -> String {
     let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
     match &texts[..] {
         [one] => format!("Pod {pod:?} is invalid: {one}"),

@@ -134,8 +134,9 @@ async fn carry_out(
     Err("missing hook handler".to_owned())
 }
 
-/// A kubelet tells it of the pod, not of the container.
+/// Counted, and told of the pod, not of the container: as a kubelet does.
 fn tell_fallback(parts: &Parts, pod: &AdmittedPod, host: &str) {
+    parts.metrics.observe_hook_fallback();
     let message = format!(
         "request to HTTPS lifecycle hook {host} got HTTP response, retry with HTTP succeeded"
     );

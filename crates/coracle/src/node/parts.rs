@@ -9,8 +9,9 @@ use pod_network::{NodeDns, PodNetwork};
 use pod_volumes::PodVolumes;
 use pod_worker::Board;
 use std::sync::Arc;
+use telemetry::NodeMetrics;
 
-/// The kernel crates and the facts that go with them. Built once, never changed.
+/// The kernel crates, the facts that go with them, and what is told to everybody. Built once, never changed.
 pub(crate) struct Parts {
     pub(crate) paths: HostPaths,
     pub(crate) cgroups: Arc<CgroupTree>,
@@ -28,6 +29,7 @@ pub(crate) struct Parts {
     /// Of the cgroup beside `kubepods` that the keeper is in.
     pub(crate) keeper_cgroup: String,
     pub(crate) now: fn() -> Now,
+    pub(crate) metrics: Arc<NodeMetrics>,
 }
 
 /// Both clocks of the machine.

@@ -90,7 +90,7 @@ async fn live(config: &NodeConfig) -> Result<Ended> {
     for note in notes {
         tracing::warn!("{note}");
     }
-    let metrics = Arc::new(NodeMetrics::new());
+    let metrics = Arc::clone(&parts.metrics);
 
     let (look, mut look_due) = tokio::sync::mpsc::unbounded_channel();
     let account = Box::new(Accountant(Arc::clone(&metrics)));
@@ -164,7 +164,6 @@ async fn live(config: &NodeConfig) -> Result<Ended> {
         inputs,
         config: config.clone(),
         end_of_sources,
-        changing: tokio::sync::Mutex::default(),
         ended,
     };
     let ending = CancellationToken::new();
@@ -295,6 +294,7 @@ fn build(config: &NodeConfig) -> Result<Built> {
         keeper_cgroup,
         paths,
         now,
+        metrics: Arc::new(NodeMetrics::new()),
     };
     let records =
         RecordFiles::open(&config.run_dir, &config.root).context("cannot keep records")?;

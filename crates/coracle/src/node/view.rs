@@ -30,8 +30,6 @@ pub(crate) struct NodeView {
     pub(crate) info: NodeInfo,
     /// Told when the node is taken down: no manifest counts any more.
     pub(crate) end_of_sources: watch::Sender<bool>,
-    /// Held by who changes a pod, so that nobody's change is lost.
-    pub(crate) changing: tokio::sync::Mutex<()>,
     /// Told when nothing is left: the agent ends.
     pub(crate) ended: watch::Sender<bool>,
 }
@@ -165,14 +163,7 @@ impl Node for NodeView {
         pod: PodUid,
         container: serde_json::Value,
     ) -> Result<(), NodeError> {
-        debug::add(
-            &self.parts.board,
-            &self.inputs,
-            &self.changing,
-            &pod,
-            container,
-        )
-        .await
+        debug::add(&self.parts.board, &self.inputs, &pod, container).await
     }
 
     async fn images(&self) -> Result<Vec<ImageRow>, NodeError> {

@@ -65,6 +65,21 @@ fn one_more_container_is_the_same_pod() {
 }
 
 #[test]
+fn a_pod_from_its_source_takes_over_what_was_put_into_the_running_one() {
+    let container = json!({"name": "debugger", "image": "busybox", "targetContainerName": "app"});
+    let running = with_ephemeral(&pod(), container).expect("it is good");
+    assert_eq!(pod().with_ephemeral_of(&running), running);
+    let names = |pod: &AdmittedPod| -> Vec<String> {
+        pod.containers().map(|(_, n, _)| n.to_string()).collect()
+    };
+    let merged = pod().with_ephemeral_of(&running);
+    assert_eq!(names(&merged), ["setup", "app", "debugger"]);
+    let name = ContainerName::new("debugger").expect("a name");
+    assert_eq!(merged.container(&name), running.container(&name));
+    assert_eq!(running.with_ephemeral_of(&pod()), pod());
+}
+
+#[test]
 fn what_a_service_needs_is_forbidden() {
     for field in [
         json!({"ports": [{"containerPort": 80}]}),

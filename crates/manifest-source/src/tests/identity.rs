@@ -1,6 +1,6 @@
 //! Who a static pod is.
 
-use super::{admitted, origin, with_spec};
+use super::{admitted, origin, verdict, with_metadata, with_spec};
 use crate::identity::Origin;
 use crate::manifest::read_manifest;
 use crate::manifest_file;
@@ -82,4 +82,39 @@ fn the_uid_of_a_manifest_stays_what_it_is_from_one_release_to_the_next() {
         admitted(&with_spec("")).uid().as_str(),
         "987a36b8c1d23bc85a16a5ff3b86495d"
     );
+}
+
+#[test]
+fn a_manifest_may_name_its_uid() {
+    let uid = "0b1c2d3e-0000-4000-8000-000000000001";
+    let pod = admitted(&with_metadata(&format!("{{name: p, uid: {uid}}}")));
+    assert_eq!(pod.uid().as_str(), uid);
+    let annotations = pod.pod().metadata.annotations.clone().unwrap_or_default();
+    let of = |key: &str| annotations.get(key).map(String::as_str);
+    assert_eq!(of("kubernetes.io/config.hash"), Some(uid), "as a kubelet");
+    assert_eq!(of("coracle.dev/manifest-hash").map(str::len), Some(32));
+    // an empty one is none, as in a kubelet
+    let made = admitted(&with_metadata("{name: p, uid: ''}"));
+    assert_eq!(made.uid().as_str().len(), 32);
+}
+
+#[test]
+fn a_uid_that_is_no_part_of_a_path_is_refused() {
+    let long = "a".repeat(65);
+    for uid in ["..", "a/b", "A", "-a", "a-", "a.b", "a_b", &long] {
+        let said = verdict(&with_metadata(&format!("{{name: p, uid: '{uid}'}}")));
+        assert_eq!(
+            said,
+            format!(
+                "metadata.uid: Invalid value: \"{uid}\": must be 1 to 64 of a-z, 0-9 and '-', with a letter or digit at both ends"
+            )
+        );
+    }
+    // it names the log directory, with namespace and name
+    let name = "p".repeat(200);
+    let said = verdict(&with_metadata(&format!(
+        "{{name: {name}, uid: {}}}",
+        &long[..64]
+    )));
+    assert!(said.contains("may not be more than 182 bytes"), "{said}");
 }

@@ -10,6 +10,7 @@ mod samples;
 mod signs;
 mod surroundings;
 mod text;
+mod update;
 mod validation;
 
 use crate::identity::Origin;

@@ -134,8 +134,8 @@ fn a_field_that_this_node_does_not_honour_yet_is_refused_with_the_reason() {
     }
     for (body, said) in [
         (
-            "{name: p, uid: abc}",
-            "uid: is made by the node for a static pod; remove it",
+            "{name: p, uid: A_b}",
+            "uid: Invalid value: \"A_b\": must be 1 to 64 of a-z, 0-9 and '-', with a letter or digit at both ends",
         ),
         (
             "{name: p, generateName: p-}",

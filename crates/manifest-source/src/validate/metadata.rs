@@ -4,11 +4,13 @@ use super::names;
 use crate::field_path::{FieldPath, Findings};
 use crate::identity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use pod_model::PodUid;
 
 /// All annotations together, keys and values.
 const MAX_ANNOTATIONS_BYTES: usize = 256 << 10;
 /// `<namespace>_<name>_<uid>` names the pod's log directory, and no file name is longer.
 const MAX_LOG_DIRECTORY_BYTES: usize = 255;
+/// Of a uid that the node makes.
 const UID_BYTES: usize = 32;
 
 pub(super) fn check(meta: &ObjectMeta, node_name: &str, findings: &mut Findings) {
@@ -17,6 +19,19 @@ pub(super) fn check(meta: &ObjectMeta, node_name: &str, findings: &mut Findings)
     if let Some(wrong) = names::dns_label(namespace) {
         findings.invalid(&root.key("namespace"), namespace, wrong);
     }
+    let given = meta.uid.as_deref().unwrap_or_default();
+    if !given.is_empty()
+        && let Err(wrong) = PodUid::new(given)
+    {
+        // it is a part of paths and of the names of cgroups
+        let detail = format!("must be {}", wrong.rule);
+        findings.invalid(&root.key("uid"), given, &detail);
+    }
+    let uid_bytes = if given.is_empty() {
+        UID_BYTES
+    } else {
+        given.len()
+    };
     let path = root.key("name");
     match meta.name.as_deref().unwrap_or_default() {
         "" => findings.required(&path, "name is required"),
@@ -26,8 +41,9 @@ pub(super) fn check(meta: &ObjectMeta, node_name: &str, findings: &mut Findings)
                 findings.invalid(&path, name, wrong);
             } else if let Some(wrong) = names::dns_subdomain(&full) {
                 findings.invalid(&path, full, wrong);
-            } else if namespace.len() + full.len() + UID_BYTES + 2 > MAX_LOG_DIRECTORY_BYTES {
-                let max = MAX_LOG_DIRECTORY_BYTES - UID_BYTES - 2 - namespace.len();
+            } else if namespace.len() + full.len() + uid_bytes + 2 > MAX_LOG_DIRECTORY_BYTES {
+                let taken = uid_bytes + 2 + namespace.len();
+                let max = MAX_LOG_DIRECTORY_BYTES.saturating_sub(taken);
                 findings.say(
                     &path,
                     format!(
@@ -58,6 +74,7 @@ pub(super) fn check(meta: &ObjectMeta, node_name: &str, findings: &mut Findings)
             identity::SEEN,
             identity::HASH,
             identity::FILE,
+            identity::VALUES,
             MIRROR,
         ]
         .contains(&key.as_str())

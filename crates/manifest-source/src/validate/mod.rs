@@ -4,6 +4,7 @@
 //! so; then a manifest is refused that upstream would take and fail to run.
 
 mod container;
+mod difference;
 mod ephemeral;
 mod handlers;
 mod metadata;
@@ -15,6 +16,7 @@ mod os;
 mod resources;
 mod security;
 mod spec;
+mod update;
 mod volumes;
 
 use crate::field_path::{FieldPath, Findings};
@@ -32,6 +34,11 @@ pub(crate) fn pod(pod: &Pod, node_name: &str, findings: &mut Findings) {
 /// Checks the ephemeral container at `index` of a pod that was checked before.
 pub(crate) fn ephemeral(spec: &PodSpec, index: usize, findings: &mut Findings) {
     ephemeral::check(spec, index, findings);
+}
+
+/// Checks what a manifest that kept its uid has changed of its pod; both have their defaults, and were checked before.
+pub(crate) fn update(before: &Pod, after: &Pod, findings: &mut Findings) {
+    update::check(before, after, findings);
 }
 
 /// Adds "Unsupported value" unless `value` is one of `supported`.

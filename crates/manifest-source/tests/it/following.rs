@@ -460,3 +460,49 @@ fn a_source_that_is_dropped_ends_its_thread() {
     });
     assert!(ended.is_ok(), "the channel closes when the thread ends");
 }
+
+fn with_uid(name: &str, uid: &str, image: &str) -> String {
+    pod(name, image).replace("metadata:\n", &format!("metadata:\n  uid: {uid}\n"))
+}
+
+#[test]
+fn a_manifest_that_keeps_its_uid_is_the_same_pod_whatever_it_says() {
+    let node = Node::new();
+    node.write("a.yaml", &with_uid("a", "u1", "x:1"));
+    let before = node.until_pods(&["a-n1"]);
+    let known = before.pods.values().next().expect("a pod").pod.clone();
+    node.write("a.yaml", &with_uid("a", "u1", "x:2"));
+    let image = |s: &manifest_source::Snapshot| {
+        let first = s.pods.values().next()?;
+        first.pod.spec().containers[0].image.clone()
+    };
+    let after = node.until("another image", |s| image(s).as_deref() == Some("x:2"));
+    assert_eq!(uid(&after, "a-n1"), "u1");
+    assert_eq!(after.verdict(&known), Verdict::Wanted);
+    // also when it names another pod: whoever knows the pod judges that
+    node.write("a.yaml", &with_uid("b", "u1", "x:2"));
+    assert_eq!(node.until_pods(&["b-n1"]).verdict(&known), Verdict::Wanted);
+    node.write("a.yaml", &with_uid("a", "u2", "x:2"));
+    let other = node.until("another uid", |s| {
+        s.pods.values().any(|p| p.pod.uid().as_str() == "u2")
+    });
+    assert_eq!(other.verdict(&known), Verdict::Gone);
+}
+
+#[test]
+fn of_two_manifests_with_one_uid_the_first_in_sort_order_has_it() {
+    let node = Node::new();
+    node.write("b.yaml", &with_uid("b", "u1", "x:1"));
+    node.until_pods(&["b-n1"]);
+    node.write("a.yaml", &with_uid("a", "u1", "x:1"));
+    let snapshot = node.until_pods(&["a-n1"]);
+    assert_eq!(
+        problems(&snapshot, &node.dir),
+        [
+            "b.yaml: pod default/b-n1: its uid u1 is that of pod default/a-n1 in a.yaml already, and the first in sort order wins"
+        ]
+    );
+    node.remove("a.yaml");
+    let alone = node.until_pods(&["b-n1"]);
+    assert_eq!(problems(&alone, &node.dir), [""; 0]);
+}

@@ -72,6 +72,31 @@ impl Allocatable {
     }
 }
 
+/// What a pod asks for, or several together, of each thing that the node counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Requests([i128; Counted::ALL.len()]);
+
+impl Requests {
+    pub fn of(pod: &AdmittedPod) -> Self {
+        Self(Counted::ALL.map(|what| i128::from(what.asked_by(pod.spec()))))
+    }
+    pub fn add(&mut self, other: Self) {
+        for (own, other) in self.0.iter_mut().zip(other.0) {
+            *own += other;
+        }
+    }
+    /// Takes away what was added before.
+    pub fn remove(&mut self, other: Self) {
+        for (own, other) in self.0.iter_mut().zip(other.0) {
+            *own -= other;
+        }
+    }
+    /// In the unit of the resource.
+    fn amount(&self, what: Counted) -> i64 {
+        i64::try_from(self.0[what as usize]).unwrap_or(i64::MAX)
+    }
+}
+
 /// Too little of something, in its unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shortage {
@@ -103,14 +128,11 @@ impl Shortage {
 pub(super) fn shortages(
     pod: &AdmittedPod,
     allocatable: &Allocatable,
-    others: &[&AdmittedPod],
+    used: &Requests,
 ) -> Vec<Shortage> {
+    let requests = Requests::of(pod);
     let shortage = |what: Counted| {
-        let requested = what.asked_by(pod.spec());
-        let used = others
-            .iter()
-            .map(|other| what.asked_by(other.spec()))
-            .fold(0, i64::saturating_add);
+        let (requested, used) = (requests.amount(what), used.amount(what));
         let capacity = allocatable.of(what);
         let is_short = requested > 0 && requested > capacity.saturating_sub(used);
         is_short.then_some(Shortage {

@@ -5,6 +5,10 @@ use pod_model::{AdmittedPod, ContainerRole};
 
 const ALL_ADDRESSES: &str = "0.0.0.0";
 
+pub(super) fn wants_any(pod: &AdmittedPod) -> bool {
+    wanted(pod).next().is_some()
+}
+
 /// Whether another pod has a port that this one wants.
 pub(super) fn conflict(pod: &AdmittedPod, others: &[&AdmittedPod]) -> bool {
     let taken: Vec<Wanted<'_>> = others.iter().flat_map(|other| wanted(other)).collect();

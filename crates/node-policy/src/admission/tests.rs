@@ -1,6 +1,8 @@
 //! The verdicts of a kubelet, as tables.
 
-use super::{AdmittingNode, Allocatable, RejectionReason, SysctlAllowList, Verdict, admit};
+use super::{
+    AdmittingNode, Allocatable, RejectionReason, Requests, SysctlAllowList, Verdict, admit,
+};
 use crate::qos_class;
 use k8s_openapi::api::core::v1::{
     Affinity, Container, ContainerPort, NodeAffinity, NodeSelector, NodeSelectorRequirement,
@@ -65,8 +67,11 @@ fn with_priority(uid: &str, source: &str, priority: i32, requests: Amounts<'_>) 
 
 /// In a line: `ok`, `REASON: MESSAGE`, or `SIGNAL: VICTIMS`.
 fn say(pod: &AdmittedPod, node: &AdmittingNode, others: &[AdmittedPod]) -> String {
-    let others: Vec<&AdmittedPod> = others.iter().collect();
-    match admit(pod, node, &others) {
+    let mut used = Requests::default();
+    for other in others {
+        used.add(Requests::of(other));
+    }
+    match admit(pod, node, &used, || others.iter().collect()) {
         Verdict::Admitted => "ok".to_owned(),
         Verdict::Rejected(r) => format!("{}: {}", r.reason.as_str(), r.message),
         Verdict::Preempts { victims, signal } => {
@@ -486,4 +491,49 @@ fn a_critical_pod_that_lacks_more_than_room_ends_nobody() {
 fn the_metric_has_the_reasons_of_a_kubelets_list() {
     assert_eq!(RejectionReason::OutOfPods.metric_label(), "OutOfpods");
     assert_eq!(RejectionReason::NodeAffinity.metric_label(), "Other");
+}
+
+#[test]
+fn the_other_pods_are_looked_at_only_for_ports_and_for_room() {
+    let asked = std::cell::Cell::new(0);
+    let verdict = |pod: &AdmittedPod, used: &[AdmittedPod]| {
+        let mut sum = Requests::default();
+        for other in used {
+            sum.add(Requests::of(other));
+        }
+        admit(pod, &node(), &sum, || {
+            asked.set(asked.get() + 1);
+            Vec::new()
+        })
+    };
+    let one = || burstable("other", &[("cpu", "2")]);
+    assert_eq!(verdict(&one(), &[]), Verdict::Admitted);
+    assert!(matches!(verdict(&one(), &[one()]), Verdict::Rejected(_)));
+    assert_eq!(asked.get(), 0, "the sum is enough");
+}
+
+#[test]
+fn what_is_added_and_taken_away_again_leaves_nothing() {
+    let all = [
+        burstable("a", &[("cpu", "1500m"), ("memory", "1Gi")]),
+        burstable("b", &[("ephemeral-storage", "1Ei"), ("memory", "8Ei")]),
+        burstable("c", &[]),
+    ];
+    let mut sum = Requests::default();
+    for _ in 0..3 {
+        for pod in &all {
+            sum.add(Requests::of(pod));
+        }
+    }
+    let said = say(&all[0], &node(), &all[..2]);
+    assert!(
+        said.contains("used: 9223372036854775807"),
+        "a sum beyond what the message has room for: {said}"
+    );
+    for _ in 0..3 {
+        for pod in &all {
+            sum.remove(Requests::of(pod));
+        }
+    }
+    assert_eq!(sum, Requests::default());
 }

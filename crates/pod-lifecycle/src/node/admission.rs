@@ -5,7 +5,7 @@ use crate::step::Event;
 use crate::view::comes_from_api;
 use crate::{Admission, Stage, Tally};
 use node_policy::admission::{Verdict, admit};
-use pod_model::{AdmittedPod, Now, PodUid};
+use pod_model::{Now, PodUid};
 use std::collections::BTreeSet;
 
 impl NodeCore {
@@ -21,9 +21,11 @@ impl NodeCore {
         let verdict = if is_begun(entry) {
             Verdict::Admitted
         } else {
-            let others = self.entries.values().filter(|other| holds_resources(other));
-            let others: Vec<&AdmittedPod> = others.filter_map(|o| o.pod.as_ref()).collect();
-            admit(pod, &self.settings.node, &others)
+            let others = || {
+                let counted = self.entries.values().filter(|other| other.is_counted);
+                counted.filter_map(|other| other.pod.as_ref()).collect()
+            };
+            admit(pod, &self.settings.node, &self.held, others)
         };
         match verdict {
             Verdict::Admitted => self.take_on(uid, &[], now),
@@ -39,6 +41,20 @@ impl NodeCore {
                 self.step(uid, &Event::Rejected(&rejection), now);
             }
         }
+    }
+
+    /// Keeps the sum of what pods hold true, after whatever may have changed what this one holds.
+    pub(super) fn count(&mut self, uid: &PodUid) {
+        let Some(entry) = self.entries.get_mut(uid) else {
+            return;
+        };
+        let holds = entry.pod.is_some() && holds_resources(entry);
+        match (entry.is_counted, holds) {
+            (false, true) => self.held.add(entry.asks),
+            (true, false) => self.held.remove(entry.asks),
+            _ => {}
+        }
+        entry.is_counted = holds;
     }
 
     /// Those that came before the kernel was looked at, in the order in which they came.

@@ -2,7 +2,7 @@
 
 use node_policy::admission::{AdmittingNode, Allocatable, RejectionReason};
 use pod_lifecycle::{Input, Settings, Tally};
-use pod_model::AdmittedPod;
+use pod_model::{Action, AdmittedPod};
 use std::time::Duration;
 use test_kit::{Crash, Program, World, pod};
 
@@ -126,6 +126,69 @@ fn what_a_pod_holds_is_free_when_none_of_its_processes_lives() {
     assert_eq!(world.status(&web("c", "2")).reason, None);
 }
 
+/// What the node says is used of its cores, in thousandths, to a pod that asks for more than it has.
+fn used(world: &mut World) -> String {
+    let greedy = web("greedy", "100");
+    world.desire(&greedy);
+    let message = world.status(&greedy).message.expect("it is refused");
+    world.delete(&greedy);
+    assert!(world.is_forgotten(&greedy));
+    let (_, used) = message.split_once("used: ").expect("what is used");
+    used.split(',').next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn what_is_used_is_what_the_pods_hold_whatever_has_happened_to_them() {
+    let mut world = node(10);
+    let slow = Program::runs().stops_after(Duration::from_secs(20), 0);
+    world.machine.script.program("slow", [slow]);
+    world.machine.script.program("job", [Program::exits(0)]);
+    assert_eq!(used(&mut world), "0");
+    let (a, b) = (web("a", "500m"), web("b", "1"));
+    world.desire(&a);
+    world.desire(&b);
+    assert_eq!(used(&mut world), "1500");
+    // told again, and changed
+    world.desire(&b);
+    let image = pod("b").container("app").image("registry.test/other:1");
+    let image = image
+        .request("cpu", "1")
+        .grace_seconds(60)
+        .from_api()
+        .build();
+    world.desire(&image);
+    assert_eq!(used(&mut world), "1500");
+    // rejected, ended by itself, evicted, deleted
+    world.desire(&web("late", "2"));
+    assert_eq!(used(&mut world), "1500");
+    let job = pod("job").container("job").request("cpu", "1").never();
+    world.desire(&job.from_api().build());
+    assert_eq!(used(&mut world), "1500");
+    world.evict(&a, "too much");
+    world.run_secs(5);
+    assert_eq!(used(&mut world), "1000");
+    let late = pod("slow").container("slow").request("cpu", "250m");
+    let late = late.grace_seconds(60).from_api().build();
+    world.desire(&late);
+    world.delete(&late);
+    assert_eq!(used(&mut world), "1250", "until its last process has ended");
+    world.crash(Crash::BeforeEffects);
+    world.recover();
+    assert_eq!(used(&mut world), "1250");
+    world.run_secs(60);
+    assert_eq!(used(&mut world), "1000");
+    // a static pod that is to go holds nothing
+    let fixed = critical("dns", "2");
+    world.desire(&fixed);
+    assert_eq!(used(&mut world), "3000");
+    world.delete(&fixed);
+    assert_eq!(used(&mut world), "1000");
+    world.delete(&image);
+    world.delete(&a);
+    world.run_secs(60);
+    assert_eq!(used(&mut world), "0");
+}
+
 #[test]
 fn a_pod_that_has_ended_holds_nothing() {
     let mut world = node(1);
@@ -146,6 +209,31 @@ fn a_static_pod_makes_room_for_its_next_version() {
     world.desire(&version("two"));
     world.run_secs(60);
     assert_eq!(world.line(&version("two")), "Running app=Running");
+}
+
+#[test]
+fn one_that_makes_room_for_longer_than_one_and_a_half_grace_periods_is_told_of() {
+    let mut world = node(10);
+    let big = web("big", "2");
+    world.desire(&big);
+    let script = &mut world.machine.script;
+    script.hangs(|a| matches!(a, Action::Stop { .. } | Action::Kill { .. }));
+    world.desire(&critical("dns", "2"));
+    let told = |world: &mut World| {
+        let events = world.take_events(&big);
+        events
+            .iter()
+            .any(|event| event.starts_with("ExceededGracePeriod: "))
+    };
+    world.run_secs(89);
+    assert!(!told(&mut world));
+    world.run_secs(1);
+    assert!(told(&mut world));
+    assert_eq!(
+        world.line(&critical("dns", "2")),
+        "Pending app=ContainerCreating",
+        "it waits on: a process that lives holds what it has"
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A pod that breaks a limit which only its end can enforce fails, with the kubelet's words, and stays failed.
 
+use pod_model::Action;
 use std::time::Duration;
 use test_kit::{Crash, Program, World, pod};
 
@@ -81,6 +82,53 @@ fn a_deaf_pod_gets_two_seconds_and_no_end_is_told_before_it_ended() {
         reason_and_message(&world, &web),
         (Some("Evicted".to_owned()), Some(MESSAGE.to_owned()))
     );
+}
+
+const OVERDUE: &str =
+    "ExceededGracePeriod: Container runtime did not kill the pod within specified grace period.";
+
+#[test]
+fn one_that_cannot_be_killed_within_ten_seconds_is_told_of_once() {
+    let mut world = World::default();
+    let web = pod("web").container("app").grace_seconds(600).build();
+    world.desire(&web);
+    let script = &mut world.machine.script;
+    script.hangs(|a| matches!(a, Action::Stop { .. } | Action::Kill { .. }));
+    world.evict(&web, MESSAGE);
+    world.run_secs(9);
+    assert!(!world.take_events(&web).contains(&OVERDUE.to_owned()));
+    world.run_secs(1);
+    assert_eq!(world.take_events(&web), [OVERDUE]);
+    world.run_secs(600);
+    assert!(world.take_events(&web).is_empty());
+    // nor does the next agent say it again
+    world.crash(Crash::BeforeEffects);
+    world.recover();
+    world.run_secs(600);
+    assert!(!world.take_events(&web).contains(&OVERDUE.to_owned()));
+    world.mend();
+    world.run_secs(60);
+    assert!(world.line(&web).starts_with("Failed"));
+}
+
+#[test]
+fn one_that_is_only_deleted_or_past_its_deadline_is_not() {
+    for deadline in [false, true] {
+        let mut world = World::default();
+        let mut web = pod("web").container("app").grace_seconds(1);
+        if deadline {
+            web = web.spec(|spec| spec.active_deadline_seconds = Some(1));
+        }
+        let web = web.build();
+        world.desire(&web);
+        let script = &mut world.machine.script;
+        script.hangs(|a| matches!(a, Action::Stop { .. } | Action::Kill { .. }));
+        if !deadline {
+            world.delete(&web);
+        }
+        world.run_secs(600);
+        assert!(!world.take_events(&web).contains(&OVERDUE.to_owned()));
+    }
 }
 
 #[test]

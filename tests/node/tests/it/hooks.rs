@@ -146,6 +146,33 @@ fn a_hook_may_ask_a_server_or_only_sleep() {
 }
 
 #[test]
+fn a_hook_that_asks_for_tls_where_there_is_none_is_sent_without_and_counted() {
+    const COUNT: &str = "\nkubelet_lifecycle_handler_http_fallbacks_total ";
+    let node = Node::start();
+    let counted = |count: u32| {
+        let text = node.http("/metrics").text();
+        text.contains(&format!("{COUNT}{count}\n"))
+    };
+    assert!(counted(0));
+    let bye = json!({"path": "/bye", "port": 8080, "scheme": "HTTPS"});
+    let server = "mkdir -p /tmp/w; exec httpd -f -vv -p 8080 -h /tmp/w";
+    node.apply(
+        &pod("plain")
+            .spec("terminationGracePeriodSeconds", json!(20))
+            .container(sh("main", server))
+            .with(
+                "readinessProbe",
+                json!({"tcpSocket": {"port": 8080}, "periodSeconds": 1}),
+            )
+            .with("lifecycle", json!({"preStop": {"httpGet": bye}})),
+    );
+    node.wait_ready("plain");
+    node.remove_manifest("plain");
+    wait_event(&node, "got HTTP response, retry with HTTP succeeded");
+    wait_until("it to be counted", seconds(10), || counted(1));
+}
+
+#[test]
 fn sidecars_start_before_and_end_after_the_others() {
     let node = Node::start();
     let dir = node.dir("shared");

@@ -10,6 +10,7 @@ mod defaults;
 mod hooks;
 mod http;
 mod images;
+mod in_place;
 mod last_words;
 mod leaks;
 mod logs;

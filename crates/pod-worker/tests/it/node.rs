@@ -1,9 +1,9 @@
-//! What the worker says of probing: a pod's targets when its record changes, and its end.
+//! A worker on which everything succeeds at once.
 
 use pod_lifecycle::{Input, NodeCore, Settings};
 use pod_model::{
     Action, AdmittedPod, ExitCause, ExitRecord, ExitSeen, ImageFact, MonoTime, Now, Observed,
-    Outcome, PodUid, ProbeKind, ProbeTarget, Probed, ProcessFacts, Seq,
+    Outcome, PodUid, ProcessFacts, Seq,
 };
 use pod_worker::{
     Board, Clock, Command, Done, Executor, Inputs, Line, NoAccount, Probes, Records, Worker,
@@ -11,7 +11,6 @@ use pod_worker::{
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
 
 /// Everything succeeds at once.
 struct Willing(Arc<OnceLock<Inputs>>);
@@ -99,21 +98,10 @@ impl Clock for Watch {
     }
 }
 
-/// Says what it is told.
-struct Told(mpsc::UnboundedSender<Option<Vec<ProbeTarget>>>);
-
-impl Probes for Told {
-    fn tend(&mut self, _: &AdmittedPod, targets: Vec<ProbeTarget>) {
-        self.0.send(Some(targets)).unwrap();
-    }
-    fn forget(&mut self, _: &PodUid) {
-        self.0.send(None).unwrap();
-    }
-}
-
-fn worker() -> (Inputs, mpsc::UnboundedReceiver<Option<Vec<ProbeTarget>>>) {
+/// Runs until the test ends; the board shows what it has.
+pub(crate) fn worker(probes: Box<dyn Probes>) -> (Inputs, Board) {
     let to: Arc<OnceLock<Inputs>> = Arc::default();
-    let (looking, (tell, told)) = (Arc::clone(&to), mpsc::unbounded_channel());
+    let looking = Arc::clone(&to);
     let look = Box::new(move || {
         let nothing = Observed {
             as_of: Seq(1),
@@ -122,63 +110,25 @@ fn worker() -> (Inputs, mpsc::UnboundedReceiver<Option<Vec<ProbeTarget>>>) {
         let inputs: &Inputs = looking.get().unwrap();
         inputs.observe(Input::Observed(nothing)).unwrap();
     });
+    let board = Board::default();
     let worker = Worker::new(
         NodeCore::new(Settings::default()),
         Arc::new(Willing(Arc::clone(&to))),
         NoRecords,
         Watch::default(),
-        Board::default(),
+        board.clone(),
         look,
         Box::new(NoAccount),
     )
-    .probing(Box::new(Told(tell)));
+    .probing(probes);
     let inputs = worker.inputs();
     to.set(inputs.clone()).unwrap();
     tokio::spawn(worker.run());
     inputs.observe(Input::SourcesReady).unwrap();
-    (inputs, told)
+    (inputs, board)
 }
 
-fn want(inputs: &Inputs, pod: AdmittedPod) {
+pub(crate) fn want(inputs: &Inputs, pod: AdmittedPod) {
     let seen = Watch::default().now();
     inputs.send(Command::Desired { pod, seen }).unwrap();
-}
-
-#[tokio::test]
-async fn a_pod_is_tended_while_it_is_probed() {
-    let (inputs, mut told) = worker();
-    let bare = test_kit::pod("bare").container("app").build();
-    let probed = test_kit::pod("web")
-        .container("app")
-        .probe(ProbeKind::Startup, None)
-        .probe(ProbeKind::Readiness, None)
-        .build();
-    want(&inputs, bare);
-    want(&inputs, probed.clone());
-    let first = told.recv().await.unwrap().unwrap();
-    let [startup] = first.as_slice() else {
-        panic!("{first:?}");
-    };
-    assert_eq!(startup.container.pod, *probed.uid(), "the other has none");
-    assert_eq!(startup.kind, ProbeKind::Startup);
-    assert_eq!(startup.pod_ip.as_deref(), Some("10.0.0.7"));
-
-    let started = Probed {
-        container: startup.container.clone(),
-        kind: ProbeKind::Startup,
-        healthy: true,
-        message: String::new(),
-    };
-    inputs.observe(Input::Probed(started)).unwrap();
-    let readiness = loop {
-        let targets = told.recv().await.unwrap().unwrap();
-        if targets.iter().all(|t| t.kind == ProbeKind::Readiness) {
-            break targets;
-        }
-    };
-    assert_eq!(readiness[0].healthy, Some(false));
-
-    let (uid, grace) = (probed.uid().clone(), None);
-    inputs.send(Command::Deleted { uid, grace }).unwrap();
-    while told.recv().await.unwrap().is_some() {}
 }
