@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// Tries after the first come on a grid: those of one moment share a wake of the task, which at a thousand a second costs as much as they
 /// do. A second is a multiple of it, so a probe that has once come on the grid stays on it.
-const GRAIN: Duration = Duration::from_millis(20);
+const GRAIN: Duration = Duration::from_millis(50);
 
 /// Names one probe of one attempt while this agent lives.
 pub(crate) type Id = u64;
@@ -123,7 +123,7 @@ mod tests {
     fn tries_gather_on_a_grid_and_stay_there() {
         let schedule = Schedule::default();
         let after = |ms| schedule.origin + Duration::from_millis(ms);
-        for (at, on_grid) in [(0, 0), (1, 20), (19, 20), (20, 20), (1021, 1040)] {
+        for (at, on_grid) in [(0, 0), (1, 50), (49, 50), (50, 50), (1021, 1050)] {
             assert_eq!(schedule.on_grid(after(at)), after(on_grid), "{at}");
         }
         let first = schedule.on_grid(after(3));

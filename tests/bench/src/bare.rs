@@ -8,8 +8,8 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 /// Requests that go out together, as the agent's do.
-const TICK: Duration = Duration::from_millis(20);
-const PER_TICK: usize = 20;
+const TICK: Duration = Duration::from_millis(50);
+const PER_TICK: usize = 50;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Percent of a core that a thousand requests a second to `servers` take of this thread, window by window.
