@@ -151,4 +151,17 @@ mod tests {
         assert_eq!(poller.wait(None)?, both[1..]);
         Ok(())
     }
+
+    #[test]
+    fn an_end_is_told_when_the_other_side_is_closed_and_not_before() -> io::Result<()> {
+        let mut poller = Poller::new()?;
+        let (mine, its) = crate::child::report::channel()?;
+        let token = Token::new(Kind::Report, 1);
+        poller.watch_end(&mine, token)?;
+        rustix::net::send(&its, b"{}", rustix::net::SendFlags::NOSIGNAL)?;
+        assert_eq!(poller.wait(Some(Duration::from_millis(20)))?, vec![]);
+        drop(its);
+        assert_eq!(poller.wait(None)?, vec![token]);
+        Ok(())
+    }
 }

@@ -79,8 +79,30 @@ fn explain_gives_a_timeline() {
     for step in ["seen", "network", "cgroup", "started"] {
         assert!(told.contains(step), "{step} is missing:\n{told}");
     }
-    let value = node.json(&["explain", "web", "-o", "json"]);
-    assert!(value.is_object() || value.is_array());
+}
+
+#[test]
+fn explain_has_each_step_where_it_was() {
+    let node = with_web();
+    let told = node.json(&["explain", "web", "-o", "json"]);
+    let steps = told["steps"].as_array().expect("steps");
+    let find = |what: &str| {
+        let step = steps.iter().find(|step| step["what"] == what);
+        step.unwrap_or_else(|| panic!("no step {what}: {told:#}"))
+    };
+    let end = |what: &str| -> jiff::Timestamp {
+        let at = find(what)["at"].as_str().expect("a moment");
+        at.parse().expect("a moment")
+    };
+    let begin = |what: &str| {
+        let nanos = find(what)["took"]["nanos"].as_i64().expect("a duration");
+        end(what) - jiff::SignedDuration::from_nanos(nanos)
+    };
+    // the container is planned when its sandbox stands, its process is cloned after that, and its program executed last
+    assert!(begin("plan") >= end("sandbox: files"), "{told:#}");
+    assert!(begin("clone") >= end("plan"), "{told:#}");
+    assert!(end("exec") >= end("mounts"), "{told:#}");
+    assert!(end("exec") <= end("Started"), "{told:#}");
 }
 
 #[test]
