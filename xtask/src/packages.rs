@@ -22,6 +22,7 @@ pub(crate) const FOR_TESTS: &[Package] = &[
     package("busybox-static", "busybox"),
     package("nftables", "nft"),
     package("iproute2", "ip"),
+    package("openssl", "openssl"),
     package("procps", "ps"),
 ];
 

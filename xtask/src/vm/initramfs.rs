@@ -11,7 +11,14 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// Programs of the host that the suites run.
-const TOOLS: &[&str] = &["ip", "nft", "docker-registry", "prometheus", "promtool"];
+const TOOLS: &[&str] = &[
+    "ip",
+    "nft",
+    "openssl",
+    "docker-registry",
+    "prometheus",
+    "promtool",
+];
 
 /// Modules of tests/node that meet the cgroup tree or leave things in the kernel.
 const NODE_ESSENCE: &[&str] = &["pod_life::", "leaks::", "defaults::", "security_context::"];

@@ -6,8 +6,9 @@
 //!   …          ──► end of file                something killed it
 //! ```
 //!
-//! And one the other way: the keeper's word that the process is noted in its pid file. Without it the child does not become the program, so
-//! there is never a program that a later keeper could not find.
+//! And one the other way, to a container: the keeper's word that the process is noted in its pid file. Without it the child does not become
+//! the program, so there is never a program that a later keeper could not find. A session is noted nowhere and waits for no word: nobody
+//! adopts it.
 
 use super::Timeline;
 use crate::protocol::{Failure, Span};

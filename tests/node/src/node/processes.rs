@@ -86,9 +86,10 @@ impl Node {
             .into_iter()
             .filter(|pid| process::lives(*pid))
             .filter(|pid| {
+                // another node of this machine may have a pod of this uid
                 process::cgroups(*pid)
                     .iter()
-                    .any(|path| path.contains(&part))
+                    .any(|path| path.contains(&part) && path.contains(&self.cgroup_root))
             })
             // one that ended a moment ago has no start any more
             .filter_map(|pid| process::start_time(pid).map(|start| (start, pid)))

@@ -195,12 +195,14 @@ fn a_setting_that_the_kernel_refuses_is_told_and_its_pod_waits() {
 fn a_pod_with_a_greater_priority_is_made_room_for() {
     let node = Node::builder().config("maxPods: 1\n").start();
     let with = |name: &str, priority: i32| {
-        let script = "trap 'echo ended; exit 0' TERM; while :; do sleep 3600 & wait $!; done";
+        let script =
+            "trap 'echo ended; exit 0' TERM; echo armed; while :; do sleep 3600 & wait $!; done";
         let pod = pod(name).container(sh("main", script));
         pod.spec("priority", json!(priority))
     };
     node.apply(&with("low", 1));
     node.wait_ready("low");
+    node.wait_log("low", "main", "armed");
     node.apply(&with("high", 2));
     node.wait_ready("high");
     let low = node.wait_phase("low", "Failed");
@@ -210,6 +212,7 @@ fn a_pod_with_a_greater_priority_is_made_room_for() {
         "Preempted in order to admit critical pod"
     );
     assert_eq!(low.condition("DisruptionTarget"), Some("True"));
-    assert_eq!(node.logs("low", "main"), "ended\n", "in its own time");
+    let said = node.logs("low", "main");
+    assert_eq!(said, "armed\nended\n", "in its own time");
     line_of_metrics(&node, "kubelet_preemptions{preemption_signal=\"pods\"} 1");
 }
