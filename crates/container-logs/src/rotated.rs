@@ -75,10 +75,15 @@ impl Rotated {
 }
 
 /// The rotated files of `log` in `directory`, oldest first; one that is there twice (compressed a moment ago) counts once.
+///
+/// A large directory is not read at one moment: of a file that is compressed meanwhile, the old name may be gone and the new one not
+/// yet there where the reading stands. That happens to a file once, so that a second reading has what the first one missed.
 pub(crate) fn list(directory: impl AsFd, log: &OsStr) -> rustix::io::Result<Vec<Rotated>> {
     let mut found = Vec::new();
-    for entry in Dir::read_from(directory)? {
-        found.extend(Rotated::parse(log, entry?.file_name().to_bytes()));
+    for _ in 0..2 {
+        for entry in Dir::read_from(&directory)? {
+            found.extend(Rotated::parse(log, entry?.file_name().to_bytes()));
+        }
     }
     found.sort_unstable();
     found.dedup_by(|b, a| a.is_same_log(b));
@@ -88,6 +93,8 @@ pub(crate) fn list(directory: impl AsFd, log: &OsStr) -> rustix::io::Result<Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     #[test]
     fn names_are_read_back_and_sort_by_age() {
@@ -130,5 +137,33 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn no_file_is_missed_while_files_are_compressed() {
+        const FILES: u32 = 1_500;
+        let directory = tempfile::tempdir().unwrap();
+        let log = OsStr::new("0.log");
+        let files: Vec<_> = (0..FILES)
+            .map(|number| Rotated::new(*b"20261121-100000", number))
+            .collect();
+        let path = |file: &Rotated| directory.path().join(file.name(log));
+        for file in &files {
+            fs::write(path(file), "").unwrap();
+        }
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for file in &files {
+                    fs::write(path(&file.with_compressed(true)), "").unwrap();
+                    fs::remove_file(path(file)).unwrap();
+                }
+                done.store(true, Ordering::SeqCst);
+            });
+            let opened = fs::File::open(directory.path()).unwrap();
+            while !done.load(Ordering::SeqCst) {
+                assert_eq!(list(&opened, log).unwrap().len(), files.len());
+            }
+        });
     }
 }
