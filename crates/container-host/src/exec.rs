@@ -2,10 +2,14 @@
 
 use crate::host::{ContainerHost, HostError};
 use crate::known::ExecExit;
+use crate::link::LinkError;
 use cgroup_tree::{Session, SessionOwner};
 use keeper::protocol::{ExecStdio, Reply, Request};
 use launch_plan::{ExecPlanned, FdIndex};
 use pod_model::{ContainerKey, QosClass};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,6 +27,37 @@ pub struct ExecSession {
     pub terminal: Option<OwnedFd>,
     /// An error: the keeper went away, and nobody knows.
     pub exit: oneshot::Receiver<ExecExit>,
+}
+
+const START: &str = "start a process in a container";
+
+/// What an answer says that is not the one hoped for.
+fn refused(answer: Result<(Reply, Vec<OwnedFd>), HostError>) -> HostError {
+    match answer {
+        Ok((Reply::Failed(failure), _)) => HostError::Launch(failure),
+        Ok((other, _)) => HostError::Refused {
+            operation: START,
+            message: format!("{other:?}"),
+        },
+        Err(error) => error,
+    }
+}
+
+fn broken(container: &ContainerKey) -> impl FnOnce(Errno) -> HostError {
+    |e| HostError::Make {
+        container: container.clone(),
+        source: e.into(),
+    }
+}
+
+/// (the reading end, the writing end)
+fn pipe(container: &ContainerKey) -> Result<(OwnedFd, OwnedFd), HostError> {
+    rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(broken(container))
+}
+
+fn add(fds: &mut Vec<OwnedFd>, fd: OwnedFd) -> FdIndex {
+    fds.push(fd);
+    FdIndex(u32::try_from(fds.len() - 1).unwrap_or(u32::MAX))
 }
 
 impl ContainerHost {
@@ -54,7 +89,6 @@ impl ContainerHost {
     ) -> Result<ExecSession, HostError> {
         let ExecPlanned { description, .. } = planned;
         let (number, container) = (description.session, description.container.clone());
-        let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
         let mut session = ExecSession {
             number,
             container: container.clone(),
@@ -66,21 +100,13 @@ impl ContainerHost {
         };
         let mut stdio = None;
         if !description.terminal {
-            let broken = |e: rustix::io::Errno| HostError::Make {
-                container: container.clone(),
-                source: e.into(),
-            };
-            let (in_read, in_write) = pipe().map_err(broken)?;
-            let (out_read, out_write) = pipe().map_err(broken)?;
-            let (err_read, err_write) = pipe().map_err(broken)?;
-            let mut add = |fd: OwnedFd| {
-                fds.push(fd);
-                FdIndex(u32::try_from(fds.len() - 1).unwrap_or(u32::MAX))
-            };
+            let (in_read, in_write) = pipe(&container)?;
+            let (out_read, out_write) = pipe(&container)?;
+            let (err_read, err_write) = pipe(&container)?;
             stdio = Some(ExecStdio {
-                stdin: add(in_read),
-                stdout: add(out_write),
-                stderr: add(err_write),
+                stdin: add(&mut fds, in_read),
+                stdout: add(&mut fds, out_write),
+                stderr: add(&mut fds, err_write),
             });
             (session.stdin, session.stdout, session.stderr) =
                 (Some(in_write), Some(out_read), Some(err_read));
@@ -88,22 +114,66 @@ impl ContainerHost {
         let request = Request::Exec {
             description: Box::new(description),
             stdio,
+            answer_at_end: false,
         };
-        let answer = self
-            .call("start a process in a container", request, fds)
-            .await;
-        match answer {
+        match self.call(START, request, fds).await {
             Ok((Reply::ExecStarted { terminal, .. }, fds)) => {
                 session.terminal =
                     terminal.and_then(|FdIndex(at)| fds.into_iter().nth(usize::try_from(at).ok()?));
                 Ok(session)
             }
-            Ok((Reply::Failed(failure), _)) => Err(HostError::Launch(failure)),
-            Ok((other, _)) => Err(HostError::Refused {
-                operation: "start a process in a container",
-                message: format!("{other:?}"),
+            answer => Err(refused(answer)),
+        }
+    }
+
+    /// Runs a command to its end in a running container, with nothing to read: what it writes, both outputs by one pipe, and what waits
+    /// for its end. Nothing happens before that is polled. Dropping it ends nothing; [`Self::end_exec`] does, whatever has become of it.
+    ///
+    /// # Errors
+    /// When there is no pipe to be had.
+    pub fn command(
+        &self,
+        planned: ExecPlanned,
+        mut fds: Vec<OwnedFd>,
+    ) -> Result<(OwnedFd, impl Future<Output = Result<ExecExit, HostError>>), HostError> {
+        let ExecPlanned { description, .. } = planned;
+        let (output, write) = pipe(&description.container)?;
+        let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        let null = null.map_err(broken(&description.container))?;
+        let stdin = add(&mut fds, null);
+        let both = add(&mut fds, write);
+        let exit = self.shared.table.expect_exec(description.session);
+        let request = Request::Exec {
+            description: Box::new(description),
+            stdio: Some(ExecStdio {
+                stdin,
+                stdout: both,
+                stderr: both,
             }),
-            Err(error) => Err(error),
+            answer_at_end: true,
+        };
+        Ok((output, self.clone().end_of(request, fds, exit)))
+    }
+
+    async fn end_of(
+        self,
+        request: Request,
+        fds: Vec<OwnedFd>,
+        mut exit: oneshot::Receiver<ExecExit>,
+    ) -> Result<ExecExit, HostError> {
+        // Neither arm loses anything: who is told of the end waits for nothing else. The event comes from a keeper that does not know how to
+        // answer at the end; it may have taken over from one that does.
+        let answer = tokio::select! {
+            answer = self.call(START, request, fds) => answer,
+            Ok(exit) = &mut exit => return Ok(exit),
+        };
+        match answer {
+            Ok((Reply::ExecEnded { code, signal }, _)) => Ok(ExecExit { code, signal }),
+            Ok((Reply::ExecStarted { .. }, _)) => exit.await.map_err(|_| HostError::Link {
+                operation: "run a command in a container",
+                source: LinkError::Lost,
+            }),
+            answer => Err(refused(answer)),
         }
     }
 

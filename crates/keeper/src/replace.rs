@@ -17,7 +17,7 @@ use crate::poller::{Kind, Token};
 use crate::protocol::{Incoming, Outgoing, Process, Refusal, Reply};
 use crate::say::{chain, say};
 use crate::seal;
-use crate::sessions::{Session, SessionPhase};
+use crate::sessions::{Answer, Session, SessionPhase};
 use crate::start_up::Endowment;
 use crate::{KeeperConfig, KeeperError};
 use container_logs::Stream;
@@ -94,7 +94,14 @@ struct SessionState {
     container: ContainerKey,
     session: u64,
     asked: (u64, u64),
+    #[serde(default = "at_start")]
+    answer: Answer,
     pidfd: RawFd,
+}
+
+/// What a keeper of before knew alone.
+fn at_start() -> Answer {
+    Answer::AtStart
 }
 
 #[derive(Serialize, Deserialize)]
@@ -137,6 +144,7 @@ impl Keeper {
             asked,
             binary: fds.swap_remove(at),
         });
+        self.listen_to_silent_sessions();
     }
 
     /// Replaces the program, if that was asked and nothing is between two states that a memfd can hold.
@@ -237,6 +245,7 @@ impl Keeper {
             container: session.container.clone(),
             session: session.session,
             asked: (session.asked.connection, session.asked.request),
+            answer: session.answer,
             pidfd: kept.number(&session.pidfd),
         });
         let sessions = sessions.collect();
@@ -321,6 +330,8 @@ fn rebuild(
             current: handover.open_files.0,
             maximum: handover.open_files.1,
         },
+        ignored_signals: linux_sys::signals::ignored_signals()
+            .map_err(|e| format!("its signals: {e}"))?,
     };
     let endowment = Endowment {
         ground,
@@ -401,6 +412,7 @@ fn rebuild(
                 connection: state.asked.0,
                 request: state.asked.1,
             },
+            answer: state.answer,
             pidfd,
             phase: SessionPhase::Running,
         };

@@ -7,6 +7,7 @@ use crate::protocol::{
     ContainerStatus, FromKeeper, Received, Refusal, Reply, Request, ToKeeper, agree,
 };
 use crate::say::{chain, say};
+use crate::sessions::Answer;
 use launch_plan::description::FdIndex;
 use pod_model::ContainerKey;
 use serde::Deserialize;
@@ -102,7 +103,18 @@ impl Keeper {
         match request {
             Request::Hello { oldest, newest } => self.greet(asked, oldest, newest),
             Request::Launch(description) => self.launch(asked, *description, fds),
-            Request::Exec { description, stdio } => self.exec(asked, *description, stdio, fds),
+            Request::Exec {
+                description,
+                stdio,
+                answer_at_end,
+            } => {
+                let when = if answer_at_end {
+                    Answer::AtEnd
+                } else {
+                    Answer::AtStart
+                };
+                self.exec(asked, when, *description, (stdio, fds));
+            }
             Request::List => {
                 let (containers, fds) = self.list();
                 self.reply(asked, Reply::Listed { containers }, fds);

@@ -12,6 +12,7 @@ use launch_plan::description::{ExecDescription, FdIndex};
 use linux_sys::clock::boottime_nanos;
 use linux_sys::clone::{Clone3, Cloned, spawn};
 use pod_model::ContainerKey;
+use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Who is told of the end: the connection that asked for it, if it is still there.
@@ -19,8 +20,18 @@ pub(crate) struct Session {
     pub(crate) container: ContainerKey,
     pub(crate) session: u64,
     pub(crate) asked: Asked,
+    pub(crate) answer: Answer,
     pub(crate) pidfd: OwnedFd,
     pub(crate) phase: SessionPhase,
+}
+
+/// When who asked for a session is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    /// When the program is executed; its end is an event.
+    AtStart,
+    /// When it has ended. Then what the child reports is read at its end too: that is one wake-up for all of it.
+    AtEnd,
 }
 
 pub(crate) enum SessionPhase {
@@ -38,9 +49,9 @@ impl Keeper {
     pub(crate) fn exec(
         &mut self,
         asked: Asked,
+        answer: Answer,
         description: ExecDescription,
-        stdio: Option<ExecStdio>,
-        fds: Vec<OwnedFd>,
+        endowment: (Option<ExecStdio>, Vec<OwnedFd>),
     ) {
         let running = self
             .number_of(&description.container)
@@ -53,18 +64,18 @@ impl Keeper {
             );
             return;
         };
-        if let Err(failure) = self.begin_exec(asked, container, description, stdio, fds) {
+        let asker = (asked, answer);
+        if let Err(failure) = self.begin_exec(asker, container, description, endowment) {
             self.reply(asked, Reply::Failed(failure), vec![]);
         }
     }
 
     fn begin_exec(
         &mut self,
-        asked: Asked,
+        (asked, answer): (Asked, Answer),
         container: u64,
         description: ExecDescription,
-        stdio: Option<ExecStdio>,
-        fds: Vec<OwnedFd>,
+        (stdio, fds): (Option<ExecStdio>, Vec<OwnedFd>),
     ) -> Result<(), Failure> {
         let prepare = |what: &'static str| move || what.to_owned();
         let number = self.next_number();
@@ -104,17 +115,25 @@ impl Keeper {
         let Cloned { pid: _, pidfd } =
             cloned.map_err(failed(Stage::Clone, prepare("cannot enter the container")))?;
         drop(its);
-        let watched = self
-            .poller
-            .watch_end(&mine, Token::new(Kind::SessionReport, number))
-            .map_err(failed(
-                Stage::Prepare,
-                prepare("cannot wait for the process"),
-            ));
+        let watched = match answer {
+            Answer::AtStart => {
+                let token = Token::new(Kind::SessionReport, number);
+                self.poller.watch_end(&mine, token)
+            }
+            Answer::AtEnd => {
+                let token = Token::new(Kind::SessionExit, number);
+                self.poller.watch(&pidfd, token)
+            }
+        };
+        let watched = watched.map_err(failed(
+            Stage::Prepare,
+            prepare("cannot wait for the process"),
+        ));
         let session = Session {
             container: description.container,
             session: description.session,
             asked,
+            answer,
             pidfd,
             phase: SessionPhase::Starting {
                 report: mine,
@@ -152,10 +171,7 @@ impl Keeper {
                 }
                 Ok(Heard::Report(Report::Failed(failure), _)) => self.fail_session(number, failure),
                 Ok(Heard::End) if *is_ready => self.session_started(number),
-                Ok(Heard::End) => {
-                    let message = "the process was killed before it executed the program";
-                    self.fail_session(number, refused(Stage::Clone, FailureKind::Create, message));
-                }
+                Ok(Heard::End) => self.fail_session(number, killed_early()),
                 Err(e) => {
                     let message = format!("cannot understand what the process reports: {e}");
                     self.fail_session(number, refused(Stage::Clone, FailureKind::Create, message));
@@ -189,6 +205,9 @@ impl Keeper {
             return;
         };
         self.poller.forget(&report);
+        if session.answer == Answer::AtEnd {
+            return;
+        }
         let reply = Reply::ExecStarted {
             terminal: terminal.is_some().then_some(FdIndex(0)),
         };
@@ -199,7 +218,21 @@ impl Keeper {
         self.reply(asked, reply, terminal.into_iter().collect());
     }
 
+    /// A replacement waits until nothing is being started: those of whom nothing is heard before their end are listened to now.
+    pub(crate) fn listen_to_silent_sessions(&self) {
+        for (number, session) in &self.sessions {
+            if let (Answer::AtEnd, SessionPhase::Starting { report, .. }) =
+                (session.answer, &session.phase)
+            {
+                // an error: its end is waited for
+                let token = Token::new(Kind::SessionReport, *number);
+                let _ = self.poller.watch_end(report, token);
+            }
+        }
+    }
+
     pub(crate) fn session_ended(&mut self, number: u64) {
+        self.session_reported(number);
         let Some(session) = self.sessions.get(&number) else {
             return;
         };
@@ -211,7 +244,12 @@ impl Keeper {
             return;
         };
         self.rest = Rest::Worked;
-        if let SessionPhase::Failed(failure) = session.phase {
+        let failure = match session.phase {
+            SessionPhase::Running => None,
+            SessionPhase::Failed(failure) => Some(failure),
+            SessionPhase::Starting { .. } => Some(killed_early()),
+        };
+        if let Some(failure) = failure {
             self.reply(session.asked, Reply::Failed(failure), vec![]);
             return;
         }
@@ -219,6 +257,10 @@ impl Keeper {
             Ended::Known(exit) => (exit.shell_code(), exit.signal()),
             Ended::Unknown => (137, None),
         };
+        if session.answer == Answer::AtEnd {
+            self.reply(session.asked, Reply::ExecEnded { code, signal }, vec![]);
+            return;
+        }
         let event = Event::ExecExited {
             container: session.container,
             session: session.session,
@@ -227,4 +269,9 @@ impl Keeper {
         };
         self.send(session.asked.connection, &FromKeeper::Event(event), vec![]);
     }
+}
+
+fn killed_early() -> Failure {
+    let message = "the process was killed before it executed the program";
+    refused(Stage::Clone, FailureKind::Create, message)
 }

@@ -82,11 +82,14 @@ pub(crate) fn endow(config: &KeeperConfig) -> Result<Endowment, KeeperError> {
     let procfs = private_procfs().map_err(|e| doing("mount a private procfs")(e.into()))?;
     let listener =
         listen(&config.run_dir.join("keeper.sock")).map_err(doing("listen on keeper.sock"))?;
+    let ignored_signals =
+        linux_sys::signals::ignored_signals().map_err(doing("read its signals"))?;
     Ok(Endowment {
         ground: Ground {
             procfs,
             host_mounts,
             open_files,
+            ignored_signals,
         },
         lock,
         listener,

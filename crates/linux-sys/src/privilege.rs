@@ -43,25 +43,27 @@ pub fn set_capabilities(masks: CapabilityMasks) -> io::Result<()> {
 /// Drops from the bounding set every capability that the kernel knows and `keep` lacks.
 ///
 /// # Errors
-/// `EPERM` without `CAP_SETPCAP`.
+/// `EPERM` without `CAP_SETPCAP`, when there is one to drop.
 pub fn limit_bounding_set(keep: u64) -> io::Result<()> {
-    for number in 0..64_u32 {
-        // SAFETY: prctl(2) with plain numbers; it touches no memory.
-        let has =
-            unsafe { libc::prctl(libc::PR_CAPBSET_READ, libc::c_ulong::from(number), 0, 0, 0) };
-        if has < 0 {
-            break; // the kernel knows no more
-        }
-        if has == 1 && keep & (1 << number) == 0 {
-            // SAFETY: as above.
-            let done =
-                unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(number), 0, 0, 0) };
-            if done != 0 {
-                return Err(io::Error::last_os_error());
-            }
+    for number in (0..64_u32).filter(|number| keep & (1 << number) == 0) {
+        match bounding_set(libc::PR_CAPBSET_DROP, number) {
+            Ok(_) => {}
+            // the kernel knows no more
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => break,
+            // none is dropped that is not there
+            Err(_) if bounding_set(libc::PR_CAPBSET_READ, number).is_ok_and(|has| has == 0) => {}
+            Err(e) => return Err(e),
         }
     }
     Ok(())
+}
+
+fn bounding_set(operation: libc::c_int, number: u32) -> io::Result<libc::c_int> {
+    // SAFETY: prctl(2) with plain numbers; it touches no memory.
+    match unsafe { libc::prctl(operation, libc::c_ulong::from(number), 0, 0, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        answer => Ok(answer),
+    }
 }
 
 #[cfg(test)]

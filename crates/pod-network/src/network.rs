@@ -116,17 +116,25 @@ impl PodNetwork {
         shared.pod_comes(spans.last);
         let begun = shared.state().begin(&pod, &want)?;
         shared.notify();
+        let has_ports = !want.host_ports.is_empty();
         let work = match begun {
             Begun::Has(lease) => return Ok(shared.sandbox(&lease, spans.steps)),
             Begun::Change { old, new } => tokio::task::spawn_blocking(move || {
                 let lease = shared.change_ports(&old, new, &mut spans)?;
                 Ok(shared.sandbox(&lease, spans.steps))
             }),
-            Begun::Take(slot) => tokio::task::spawn_blocking(move || {
+            Begun::Take(slot) => {
                 spans.step("slot from the pool");
-                let lease = shared.lease_out(&pod, slot, &want, &mut spans)?;
-                Ok(shared.sandbox(&lease, spans.steps))
-            }),
+                let lease_out = move || {
+                    let lease = shared.lease_out(&pod, slot, &want, &mut spans)?;
+                    Ok(shared.sandbox(&lease, spans.steps))
+                };
+                if !has_ports {
+                    // two files in memory: less than waking a thread up
+                    return lease_out();
+                }
+                tokio::task::spawn_blocking(lease_out)
+            }
             Begun::Wait(delivered) => tokio::spawn(async move {
                 let slot = match delivered.await {
                     Ok(Ok(slot)) => slot,

@@ -154,13 +154,16 @@ impl RecordFiles {
         }
     }
 
+    /// Wakes the writer for the first change only: while it gathers, it has nothing to do with the next ones.
     fn enqueue(&self, uid: &PodUid, name: &'static str, what: Durable) {
         let (lock, wake) = &*self.queue;
-        lock.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pending
-            .insert((uid.clone(), name), what);
-        wake.notify_one();
+        let mut queue = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = queue.pending.is_empty();
+        queue.pending.insert((uid.clone(), name), what);
+        drop(queue);
+        if is_first {
+            wake.notify_one();
+        }
     }
 }
 

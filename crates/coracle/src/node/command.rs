@@ -3,11 +3,11 @@
 use super::parts::Parts;
 use super::session::{self, nonblocking};
 use cgroup_tree::SessionOwner;
+use container_host::HostError;
 use pod_model::{AdmittedPod, ContainerKey};
 use pod_probes::{MOST_OUTPUT, Ran};
 use std::future::Future;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -36,58 +36,49 @@ async fn to_its_end(
     key: &ContainerKey,
     command: &[String],
 ) -> Ran {
-    let begun = session::begin(
-        parts,
-        pod.clone(),
-        key,
-        SessionOwner::Agent,
-        command.to_vec(),
-        None,
-    )
-    .await;
-    let (session, _ends_with_us) = match begun {
-        Ok(begun) => begun,
+    let owner = SessionOwner::Agent;
+    let prepared = session::prepare(parts, pod, key, owner, command.to_vec(), None);
+    let (planned, fds, _ends_with_us) = match prepared {
+        Ok(prepared) => prepared,
         Err(error) => return Ran::Failed(error.to_string()),
     };
-    drop(session.stdin);
-    let mut output = Vec::new();
-    let pipes = [session.stdout, session.stderr].map(|fd| fd.and_then(|fd| open(fd).ok()));
-    let [Some(mut stdout), Some(mut stderr)] = pipes else {
+    let (pipe, end) = match parts.host.command(planned, fds) {
+        Ok(begun) => begun,
+        Err(error) => return failed(error),
+    };
+    let Ok(mut pipe) = nonblocking(pipe).and_then(pipe::Receiver::from_owned_fd) else {
         return Ran::Failed("cannot read what the command writes".to_owned());
     };
-    let exited = with_output(session.exit, &mut stdout, &mut stderr, &mut output).await;
-    for pipe in [&stdout, &stderr] {
-        rest(pipe, &mut output);
-    }
-    match exited {
+    let mut output = Vec::new();
+    let ended = with_output(end, &mut pipe, &mut output).await;
+    rest(&pipe, &mut output);
+    match ended {
         Ok(exit) => Ran::Ended {
             code: exit.code,
             output,
         },
-        Err(_) => Ran::Failed("the keeper went away while the command ran".to_owned()),
+        Err(error) => failed(error),
     }
 }
 
-fn open(fd: OwnedFd) -> io::Result<pipe::Receiver> {
-    pipe::Receiver::from_owned_fd(nonblocking(fd)?)
+fn failed(error: HostError) -> Ran {
+    Ran::Failed(session::told(error).to_string())
 }
 
 /// Reads while it waits, or a command that writes much would never end.
 async fn with_output<T>(
-    exit: impl Future<Output = T>,
-    stdout: &mut pipe::Receiver,
-    stderr: &mut pipe::Receiver,
+    end: impl Future<Output = T>,
+    pipe: &mut pipe::Receiver,
     output: &mut Vec<u8>,
 ) -> T {
-    let (mut first, mut second) = ([0; 2048], [0; 2048]);
-    let (mut first_open, mut second_open) = (true, true);
-    tokio::pin!(exit);
+    let mut buffer = [0; 2048];
+    let mut is_open = true;
+    tokio::pin!(end);
     loop {
-        // Reading is cancel-safe: a read that has not returned has read nothing. The exit is polled in its place.
+        // Reading is cancel-safe: a read that has not returned has read nothing. The end is polled in its place.
         tokio::select! {
-            exited = &mut exit => return exited,
-            read = stdout.read(&mut first), if first_open => first_open = keep(read, &first, output),
-            read = stderr.read(&mut second), if second_open => second_open = keep(read, &second, output),
+            ended = &mut end => return ended,
+            read = pipe.read(&mut buffer), if is_open => is_open = keep(read, &buffer, output),
         }
     }
 }

@@ -213,6 +213,12 @@ pub(crate) async fn prepare_volumes(
     pod: &AdmittedPod,
     spans: &mut Spans,
 ) -> Answer {
+    let nothing_to_tell = Outcome::Prepared {
+        addresses: Vec::new(),
+    };
+    if pod.spec().volumes.as_ref().is_none_or(Vec::is_empty) {
+        return Ok(nothing_to_tell);
+    }
     let (theirs, pod) = (Arc::clone(parts), pod.clone());
     let begun = Instant::now();
     blocking(FailureReason::FailedMount, move || {
@@ -220,9 +226,7 @@ pub(crate) async fn prepare_volumes(
     })
     .await?;
     spans.push(("sandbox: volumes".into(), begun.elapsed()));
-    Ok(Outcome::Prepared {
-        addresses: Vec::new(),
-    })
+    Ok(nothing_to_tell)
 }
 
 pub(crate) fn volume_failure(error: &VolumeError) -> Failure {

@@ -5,7 +5,7 @@ use super::outcome::chain;
 use super::parts::Parts;
 use cgroup_tree::SessionOwner;
 use container_host::{ExecSession, HostError};
-use launch_plan::{TerminalSize, exec_plan};
+use launch_plan::{ExecPlanned, TerminalSize, exec_plan};
 use node_server::NodeError;
 use pod_model::{AdmittedPod, ContainerKey};
 use std::os::fd::OwnedFd;
@@ -37,6 +37,20 @@ async fn start(
     argv: Vec<String>,
     terminal: Option<Option<TerminalSize>>,
 ) -> Result<(ExecSession, EndOfSession), NodeError> {
+    let (planned, fds, end) = prepare(parts, &pod, key, owner, argv, terminal)?;
+    let started = parts.host.exec(planned, fds).await.map_err(told)?;
+    Ok((started, end))
+}
+
+/// Makes its place and plans it.
+pub(crate) fn prepare(
+    parts: &Arc<Parts>,
+    pod: &AdmittedPod,
+    key: &ContainerKey,
+    owner: SessionOwner,
+    argv: Vec<String>,
+    terminal: Option<Option<TerminalSize>>,
+) -> Result<(ExecPlanned, Vec<OwnedFd>, EndOfSession), NodeError> {
     let launch = parts.host.launch_of(key).map_err(told)?;
     let session = parts.host.begin_session(key, pod.qos(), owner);
     let end = EndOfSession {
@@ -57,15 +71,14 @@ async fn start(
     };
     let planned =
         exec_plan(&launch.planned, request).map_err(|e| NodeError::BadRequest(e.to_string()))?;
-    let open = |source| open_one(parts, &pod, key, source, None);
+    let open = |source| open_one(parts, pod, key, source, None);
     let fds = planned.fds.iter().map(open).collect::<Result<Vec<_>, _>>();
     let fds = fds.map_err(|failure| NodeError::Internal(failure.message))?;
-    let started = parts.host.exec(planned, fds).await.map_err(told)?;
-    Ok((started, end))
+    Ok((planned, fds, end))
 }
 
 /// The container's own mistakes are the caller's; the rest is ours.
-fn told(error: HostError) -> NodeError {
+pub(crate) fn told(error: HostError) -> NodeError {
     match error {
         HostError::Launch(failure) => NodeError::BadRequest(failure.message),
         HostError::NotRunning { .. } => NodeError::BadRequest(error.to_string()),

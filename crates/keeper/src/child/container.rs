@@ -120,7 +120,7 @@ pub(super) fn begin(ground: &Ground) -> Step<()> {
         Ok(_) | Err(rustix::io::Errno::PERM) => {}
         Err(e) => return Err(failed(Stage::Prepare, doing("cannot make a session"))(e)),
     }
-    linux_sys::signals::reset_signals()
+    linux_sys::signals::reset_signals(&ground.ignored_signals)
         .map_err(failed(Stage::Prepare, doing("cannot reset signals")))?;
     rustix::process::umask(rustix::fs::Mode::empty());
     privileges::restore_limits(ground)

@@ -6,7 +6,7 @@ use crate::protocol::Stage;
 use launch_plan::description::{Device, DeviceKind, LaunchDescription, MountKind};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 const LINKS: [(&str, &str); 5] = [
     ("fd", "/proc/self/fd"),
@@ -18,8 +18,9 @@ const LINKS: [(&str, &str); 5] = [
 
 /// Makes the nodes of the description, and the links if `/dev` is a tmpfs of ours.
 pub(super) fn make(root: BorrowedFd<'_>, description: &LaunchDescription) -> Step<()> {
+    let mut directory = LastDirectory { root, last: None };
     for device in &description.devices {
-        node(root, device).map_err(failed(Stage::Devices, || {
+        node(&mut directory, device).map_err(failed(Stage::Devices, || {
             format!("cannot make device {}", device.path)
         }))?;
     }
@@ -27,10 +28,10 @@ pub(super) fn make(root: BorrowedFd<'_>, description: &LaunchDescription) -> Ste
         mount.target == "/dev" && matches!(mount.what, MountKind::Tmpfs { .. })
     };
     if description.mounts.iter().any(ours) {
-        let dev = resolve::target(root, "/dev", Make::Nothing, Links::Refuse);
+        let dev = directory.open("/dev", Make::Nothing);
         let dev = dev.map_err(failed(Stage::Devices, || "cannot open /dev".into()))?;
         for (name, to) in LINKS {
-            match rustix::fs::symlinkat(to, &dev, name) {
+            match rustix::fs::symlinkat(to, dev, name) {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(e) => {
                     return Err(failed(Stage::Devices, || {
@@ -43,9 +44,25 @@ pub(super) fn make(root: BorrowedFd<'_>, description: &LaunchDescription) -> Ste
     Ok(())
 }
 
-fn node(root: BorrowedFd<'_>, device: &Device) -> Result<(), Errno> {
-    let (directory, name) = device.path.rsplit_once('/').ok_or(Errno::INVAL)?;
-    let directory = resolve::target(root, directory, Make::Directory, Links::Refuse)?;
+/// The directory that was looked up last: most devices lie in one.
+struct LastDirectory<'a> {
+    root: BorrowedFd<'a>,
+    last: Option<(&'a str, OwnedFd)>,
+}
+
+impl<'a> LastDirectory<'a> {
+    fn open(&mut self, path: &'a str, make: Make) -> Result<BorrowedFd<'_>, Errno> {
+        let fd = match self.last.take() {
+            Some((known, fd)) if known == path => fd,
+            _ => resolve::target(self.root, path, make, Links::Refuse)?,
+        };
+        Ok(self.last.insert((path, fd)).1.as_fd())
+    }
+}
+
+fn node<'a>(directory: &mut LastDirectory<'a>, device: &'a Device) -> Result<(), Errno> {
+    let (parent, name) = device.path.rsplit_once('/').ok_or(Errno::INVAL)?;
+    let directory = directory.open(parent, Make::Directory)?;
     let kind = match device.kind {
         DeviceKind::Char => FileType::CharacterDevice,
         DeviceKind::Block => FileType::BlockDevice,
@@ -53,7 +70,7 @@ fn node(root: BorrowedFd<'_>, device: &Device) -> Result<(), Errno> {
     let number = rustix::fs::makedev(device.major, device.minor);
     // the process mask is 0 here
     rustix::fs::mknodat(
-        &directory,
+        directory,
         name,
         kind,
         Mode::from_raw_mode(device.mode & 0o777),
@@ -85,7 +102,7 @@ pub(super) fn is_null(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
 }
 
 /// The container's own `/dev/null`, checked.
-pub(super) fn null(root: BorrowedFd<'_>) -> Result<std::os::fd::OwnedFd, Errno> {
+pub(super) fn null(root: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let fd = resolve::target(root, "/dev/null", Make::Nothing, Links::Refuse)?;
     if is_null(fd.as_fd())? {
         Ok(fd)
@@ -95,10 +112,7 @@ pub(super) fn null(root: BorrowedFd<'_>) -> Result<std::os::fd::OwnedFd, Errno> 
 }
 
 /// Opens a new terminal in the container's devpts: (master, slave). The slave belongs to `uid`.
-pub(super) fn terminal(
-    root: BorrowedFd<'_>,
-    uid: u32,
-) -> Result<(std::os::fd::OwnedFd, std::os::fd::OwnedFd), Errno> {
+pub(super) fn terminal(root: BorrowedFd<'_>, uid: u32) -> Result<(OwnedFd, OwnedFd), Errno> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NOFOLLOW;
     let master = resolve::existing(root, "/dev/pts/ptmx", flags)?;
     if !is_devpts(master.as_fd())? {

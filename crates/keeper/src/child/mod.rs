@@ -46,6 +46,8 @@ pub(crate) struct Ground {
     pub(crate) host_mounts: OwnedFd,
     /// The limit of open files that the keeper was started with; its own is higher.
     pub(crate) open_files: rustix::process::Rlimit,
+    /// What the keeper ignores, and a program is not to.
+    pub(crate) ignored_signals: Vec<i32>,
 }
 
 pub(crate) type Step<T> = Result<T, Failure>;

@@ -334,14 +334,12 @@ fn cgroup(
             directory,
             OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
         )?;
-        set_mount_attributes(tree.as_fd(), flags, Some(MountPropagation::Private), true)?;
-        let here = resolve::target(tmpfs.as_fd(), &name, Make::Nothing, Links::Refuse)?;
-        attach(tree.as_fd(), here.as_fd())?;
+        // nobody else has been in this tmpfs: the name is the directory just made
+        let by_descriptor = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        move_mount(&tree, c"", &tmpfs, name.as_ref(), by_descriptor)?;
     }
-    if readonly {
-        set_mount_attributes(tmpfs.as_fd(), flags, None, false)?;
-    }
-    Ok(())
+    let private = Some(MountPropagation::Private);
+    set_mount_attributes(tmpfs.as_fd(), flags, private, true)
 }
 
 /// How many levels `directory` stands below its mount point, the first directory upwards that is on another device.

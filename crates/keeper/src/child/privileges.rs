@@ -167,20 +167,18 @@ pub(super) fn seal(process: &Process, granted: &Granted, program: Option<&[u8]>)
 
 /// Reads the whole program before the root changes.
 pub(super) fn read_program(fd: std::os::fd::BorrowedFd<'_>) -> Step<Vec<u8>> {
-    /// `BPF_MAXINSNS` instructions.
+    /// `BPF_MAXINSNS` instructions; the kernel refuses what is longer.
     const LONGEST: usize = 4096 * 8;
-    let mut program = vec![0; LONGEST + 1];
+    let doing = || failed(Stage::Seccomp, || "cannot read the seccomp program".into());
+    let size = rustix::fs::fstat(fd).map_err(doing())?.st_size;
+    let mut program = vec![0; usize::try_from(size).unwrap_or(0).min(LONGEST + 1)];
     let mut have = 0;
     while have < program.len() {
         match rustix::io::pread(fd, &mut program[have..], have as u64) {
             Ok(0) => break,
             Ok(n) => have += n,
             Err(Errno::INTR) => {}
-            Err(e) => {
-                return Err(failed(Stage::Seccomp, || {
-                    "cannot read the seccomp program".into()
-                })(e));
-            }
+            Err(e) => return Err(doing()(e)),
         }
     }
     program.truncate(have);

@@ -44,13 +44,30 @@ pub(super) fn target(
     make: Make,
     links: Links,
 ) -> Result<OwnedFd, Errno> {
-    // most are there already and without a link on the way
-    if let Ok(found) = open(root, Path::new(path))
-        && kind_of(found.as_fd())? != FileType::Symlink
-    {
-        return Ok(found);
+    // most are there already and without a link on the way; of most others only the last part is missing
+    let quick = match open(root, Path::new(path)) {
+        Err(Errno::NOENT) if make != Make::Nothing => make_last(root, Path::new(path), make)?,
+        other => other.ok(),
+    };
+    match quick {
+        Some(found) if kind_of(found.as_fd())? != FileType::Symlink => Ok(found),
+        _ => walk(root, path, make, links),
     }
-    walk(root, path, make, links)
+}
+
+/// Makes the last part of `path`; `None` when what is before it is not a directory by these very names.
+fn make_last(root: BorrowedFd<'_>, path: &Path, make: Make) -> Result<Option<OwnedFd>, Errno> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(None);
+    };
+    let Ok(directory) = open(root, parent) else {
+        return Ok(None);
+    };
+    if kind_of(directory.as_fd())? != FileType::Directory {
+        return Ok(None);
+    }
+    create(directory.as_fd(), name, make == Make::Directory)?;
+    Ok(open(directory.as_fd(), Path::new(name)).ok())
 }
 
 fn walk(root: BorrowedFd<'_>, path: &str, make: Make, links: Links) -> Result<OwnedFd, Errno> {
@@ -117,9 +134,8 @@ fn create(directory: BorrowedFd<'_>, name: &OsStr, is_directory: bool) -> Result
     let made = if is_directory {
         rustix::fs::mkdirat(directory, name, Mode::from_raw_mode(0o755))
     } else {
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o644)).map(drop)
+        let mode = Mode::from_raw_mode(0o644);
+        rustix::fs::mknodat(directory, name, FileType::RegularFile, mode, 0)
     };
     // somebody else made it meanwhile: the next open looks at what it is
     match made {

@@ -20,9 +20,14 @@ pub enum Request {
     Launch(Box<LaunchDescription>),
     /// `stdio` is missing when the description asks for a terminal. Answer: [`Reply::ExecStarted`] or [`Reply::Failed`]; later
     /// [`Event::ExecExited`] to the same connection.
+    ///
+    /// With `answer_at_end`, for who has no use for a start: [`Reply::ExecEnded`] or [`Reply::Failed`], when the process has ended. A keeper
+    /// that does not know this answers as without.
     Exec {
         description: Box<ExecDescription>,
         stdio: Option<ExecStdio>,
+        #[serde(default)]
+        answer_at_end: bool,
     },
     /// Everything that is not forgotten. Answer: [`Reply::Listed`].
     List,
@@ -88,6 +93,11 @@ pub enum Reply {
     ExecStarted {
         /// The master, when a terminal was asked for.
         terminal: Option<FdIndex>,
+    },
+    /// The fields are those of [`Event::ExecExited`].
+    ExecEnded {
+        code: i32,
+        signal: Option<i32>,
     },
     /// A launch or an exec came to nothing.
     Failed(Failure),

@@ -1,16 +1,26 @@
 use crate::adoption::Held;
 use crate::node::{Node, exit_of, is_root, text_of};
+use crate::sessions::{describe, send};
 use keeper::protocol::{Refusal, Reply, Request};
 use launch_plan::description::FdIndex;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
 
-fn replace(connection: &mut keeper::client::Connection, binary: &std::path::Path) -> Reply {
+fn replace(connection: &mut keeper::client::Connection, binary: &Path) -> Reply {
     let file = File::open(binary).expect("a binary");
     connection
         .call(Request::Replace { binary: FdIndex(0) }, vec![file.into()])
         .expect("an answer")
         .reply
+}
+
+/// A copy, written by a process of its own: what this one has open for writing, a child of another test's may have for a moment too, and
+/// such a file cannot be executed.
+fn another_build(of: &Path, to: &Path) {
+    let copied = Command::new("cp").args([of, to]).status();
+    assert!(copied.is_ok_and(|status| status.success()));
 }
 
 #[test]
@@ -32,7 +42,7 @@ fn another_build_takes_over_and_nothing_is_lost() {
     let exit = exit_of(&mut connection, &ended.key);
     for round in 0..5 {
         let binary = node.path(&format!("keeper-{round}"));
-        std::fs::copy(&node.binary, &binary).expect("another build");
+        another_build(&node.binary, &binary);
         assert_eq!(replace(&mut connection, &binary), Reply::Done);
         let exe = std::fs::metadata(format!("/proc/{}/exe", node.keeper_pid()))
             .expect("the keeper lives");
@@ -82,6 +92,33 @@ fn another_build_takes_over_and_nothing_is_lost() {
         count += 1;
     }
     assert!(count > 100, "{count} lines are no test");
+}
+
+#[test]
+fn a_command_that_runs_neither_delays_a_replacement_nor_is_lost_by_it() {
+    if !is_root() {
+        return;
+    }
+    let node = Node::new();
+    let mut connection = node.connect();
+    let held = Held::launch(
+        &node,
+        &mut connection,
+        node.plain("main", &["sleep", "1000"]),
+    );
+    let script = "until [ -e /over ]; do sleep 0.01; done; exit 9";
+    let description = describe(&node, &held, 1, &["sh", "-c", script]);
+    let (id, _output) = send(&mut connection, description, true);
+    // at once: the command may not have been executed yet
+    assert_eq!(replace(&mut connection, &node.binary), Reply::Done);
+    let over = describe(&node, &held, 2, &["touch", "/over"]);
+    let (second, _output) = send(&mut connection, over, true);
+    let answer = |connection: &mut keeper::client::Connection, id| {
+        connection.reply(id).expect("an answer").reply
+    };
+    let ended = |code| Reply::ExecEnded { code, signal: None };
+    assert_eq!(answer(&mut connection, second), ended(0));
+    assert_eq!(answer(&mut connection, id), ended(9));
 }
 
 #[test]

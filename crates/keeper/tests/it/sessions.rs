@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 
-fn describe(node: &Node, held: &Held, session: u64, argv: &[&str]) -> ExecDescription {
+pub(crate) fn describe(node: &Node, held: &Held, session: u64, argv: &[&str]) -> ExecDescription {
     let mut process = node.plain("unused", argv).process;
     process.oom_score_adj = 600;
     ExecDescription {
@@ -25,6 +25,16 @@ fn describe(node: &Node, held: &Held, session: u64, argv: &[&str]) -> ExecDescri
 }
 
 fn exec(connection: &mut Connection, description: ExecDescription) -> (Answer, File) {
+    let (id, output) = send(connection, description, false);
+    (connection.reply(id).expect("an answer"), output)
+}
+
+/// Gives the request's number and what the process writes.
+pub(crate) fn send(
+    connection: &mut Connection,
+    description: ExecDescription,
+    answer_at_end: bool,
+) -> (u64, File) {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
     let null = File::open("/dev/null").expect("null");
     let fds: Vec<OwnedFd> = vec![null.into(), write.try_clone().expect("a copy"), write];
@@ -33,16 +43,12 @@ fn exec(connection: &mut Connection, description: ExecDescription) -> (Answer, F
         stdout: FdIndex(1),
         stderr: FdIndex(2),
     });
-    let answer = connection
-        .call(
-            Request::Exec {
-                description: Box::new(description),
-                stdio,
-            },
-            fds,
-        )
-        .expect("an answer");
-    (answer, read.into())
+    let request = Request::Exec {
+        description: Box::new(description),
+        stdio,
+        answer_at_end,
+    };
+    (connection.send(request, fds).expect("sent"), read.into())
 }
 
 #[test]
@@ -84,6 +90,42 @@ fn a_session_runs_in_the_container_and_its_code_is_told() {
 }
 
 #[test]
+fn who_waits_for_the_end_alone_is_answered_once() {
+    if !is_root() {
+        return;
+    }
+    let node = Node::new();
+    let mut connection = node.connect();
+    let held = Held::launch(
+        &node,
+        &mut connection,
+        node.plain("main", &["sleep", "1000"]),
+    );
+    let mut run = |session, argv: &[&str]| {
+        let description = describe(&node, &held, session, argv);
+        let (id, mut output) = send(&mut connection, description, true);
+        let reply = connection.reply(id).expect("an answer").reply;
+        let mut text = String::new();
+        output.read_to_string(&mut text).expect("output");
+        (reply, text)
+    };
+    let ended = |code, signal| Reply::ExecEnded { code, signal };
+    let said = run(1, &["sh", "-c", "echo out; echo err >&2; exit 3"]);
+    assert_eq!(said, (ended(3, None), "out\nerr\n".to_owned()));
+    let (killed, _) = run(2, &["sh", "-c", "kill -9 $$"]);
+    assert_eq!(killed, ended(137, Some(9)));
+    let (failed, _) = run(3, &["nope"]);
+    assert!(
+        matches!(&failed, Reply::Failed(f) if f.stage == Stage::Exec),
+        "{failed:?}"
+    );
+    // no event came in between, or this one would not be the first
+    held.signal(9);
+    let event = connection.event().expect("an event");
+    assert!(matches!(event, Event::Exited { .. }), "{event:?}");
+}
+
+#[test]
 fn a_session_with_a_terminal_gets_one_of_the_containers() {
     if !is_root() {
         return;
@@ -111,6 +153,7 @@ fn a_session_with_a_terminal_gets_one_of_the_containers() {
             Request::Exec {
                 description: Box::new(description),
                 stdio: None,
+                answer_at_end: false,
             },
             vec![],
         )

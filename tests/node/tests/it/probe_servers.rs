@@ -3,6 +3,7 @@
 use node_tests::manifest::idle;
 use node_tests::{Node, answering, pod, seconds, sh, wait_for, wait_until};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// A server on the node's own loopback, asked each second in a container's name.
@@ -86,17 +87,19 @@ impl Drop for Tls {
 
 /// openssl's own server, with a certificate that nobody vouches for.
 fn tls_server(node: &Node, port: u16) -> Tls {
-    let file = |name: &str| node.dir(name).to_string_lossy().into_owned();
-    let (key, certificate) = (file("key.pem"), file("cert.pem"));
-    #[rustfmt::skip]
-    node.sandbox.say("openssl", &[
-        "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-        "-subj", "/CN=nobody", "-keyout", &key, "-out", &certificate,
-    ]);
+    let made = rcgen::generate_simple_self_signed(["nobody".to_owned()]).expect("a certificate");
+    let write = |name: &str, content: &[u8]| {
+        let path = node.dir(name);
+        std::fs::write(&path, content).expect("write");
+        path
+    };
+    let key = write("key", &made.signing_key.serialize_der());
+    let certificate = write("certificate", made.cert.der());
     let mut server = Command::new("openssl");
     server
         .args(["s_server", "-quiet", "-www", "-port", &port.to_string()])
-        .args(["-key", &key, "-cert", &certificate])
+        .args(["-keyform", "DER", "-certform", "DER"])
+        .args([Path::new("-key"), &key, Path::new("-cert"), &certificate])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
