@@ -113,9 +113,17 @@ impl CgroupTree {
         Ok(done)
     }
 
-    /// Removes a cgroup that [`CgroupTree::create_service`] made, and the root if it was made here and is empty.
+    /// Removes a cgroup that [`CgroupTree::create_service`] made, and the root if it was made here and is empty. What has not left it after
+    /// a second is killed.
     pub fn remove_service(&self, name: &str) -> Result<Removed, CgroupError> {
-        let done = self.remove(Path::new(name))?;
+        let relative = Path::new(name);
+        let done = match self.remove(relative) {
+            Err(CgroupError::Busy { .. }) => {
+                self.kill(relative)?;
+                self.remove(relative)?
+            }
+            other => other?,
+        };
         self.remove_root();
         Ok(done)
     }

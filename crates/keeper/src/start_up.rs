@@ -17,9 +17,16 @@ use rustix::process::{
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
+
+const SOCKET: &str = "keeper.sock";
+
+/// How long the remains of a keeper that was killed may hold its lock and its socket.
+const DYING: Duration = Duration::from_millis(200);
+/// How long a lock is waited for at most.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a keeper is given, by its start or by the one that it replaced.
 pub(crate) struct Endowment {
@@ -57,6 +64,15 @@ pub(crate) fn endow(config: &KeeperConfig) -> Result<Endowment, KeeperError> {
         Ok(_) | Err(Errno::PERM) => {}
         Err(e) => return Err(doing("make a session")(e.into())),
     }
+    let directory = config.run_dir.join("keeper");
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&directory)
+        .map_err(doing("make its directory"))?;
+    let socket = config.run_dir.join(SOCKET);
+    // before the cgroup: who waits here is not yet the keeper, and who comes after the node's end finds no cgroup
+    let lock = lock(&directory.join("lock"), &socket)?;
     for directory in &config.cgroups {
         enter_cgroup(directory).map_err(|source| KeeperError::Cgroup {
             directory: directory.clone(),
@@ -68,20 +84,12 @@ pub(crate) fn endow(config: &KeeperConfig) -> Result<Endowment, KeeperError> {
         say("this node does not let the keeper lower its OOM score");
     }
     let open_files = raise_open_files().map_err(doing("read the limit of open files"))?;
-    let directory = config.run_dir.join("keeper");
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&directory)
-        .map_err(doing("make its directory"))?;
-    let lock = lock(&directory.join("lock"))?;
     let host_mounts =
         open_proc("/proc/self/ns/mnt").map_err(doing("open the host's mount namespace"))?;
     let own_pids = open_proc("/proc/self/ns/pid").map_err(doing("open its PID namespace"))?;
     own_mounts(&config.run_dir).map_err(doing("make its mount namespace"))?;
     let procfs = private_procfs().map_err(|e| doing("mount a private procfs")(e.into()))?;
-    let listener =
-        listen(&config.run_dir.join("keeper.sock")).map_err(doing("listen on keeper.sock"))?;
+    let listener = listen(&socket).map_err(doing("listen on keeper.sock"))?;
     let ignored_signals =
         linux_sys::signals::ignored_signals().map_err(doing("read its signals"))?;
     Ok(Endowment {
@@ -133,25 +141,27 @@ fn raise_open_files() -> io::Result<Rlimit> {
     Ok(before)
 }
 
-/// The child of a keeper that was just killed may hold the lock until it executes.
-fn lock(path: &Path) -> Result<OwnedFd, KeeperError> {
+/// The child of a keeper that was just killed may hold the lock until it executes. When another keeper answers all that time, this one is
+/// not needed: two agents, one after the other, may each have started one.
+fn lock(path: &Path, socket: &Path) -> Result<OwnedFd, KeeperError> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600))
         .map_err(|e| doing("open its lock")(e.into()))?;
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let begun = Instant::now();
     loop {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(file),
-            Err(Errno::AGAIN | Errno::INTR) if Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(5))
-            }
-            Err(Errno::AGAIN) => {
-                return Err(KeeperError::AlreadyRunning {
-                    lock: path.to_owned(),
-                });
-            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
             Err(e) => return Err(doing("take its lock")(e.into())),
         }
+        let waited = begun.elapsed();
+        let is_needless = waited > DYING && UnixStream::connect(socket).is_ok();
+        if is_needless || waited > LOCK_PATIENCE {
+            return Err(KeeperError::AlreadyRunning {
+                lock: path.to_owned(),
+            });
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -321,31 +321,50 @@ fn write_durable(queue: &(Mutex<Queue>, Condvar), root: &Path, run: &Path) {
                 .unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut queue.pending)
         };
-        for ((uid, name), what) in batch {
-            let dir = root.join(uid.as_str());
-            let path = dir.join(name);
-            match what {
-                Durable::Write { version, bytes } => {
-                    let written = fs::create_dir_all(&dir)
-                        .map_err(|source| WriteError::Write {
-                            path: dir.clone(),
-                            source,
-                        })
-                        .and_then(|()| state_file::write(&path, version, &bytes, Durability::Disk));
-                    if let Err(error) = written {
-                        tracing::warn!(pod.uid = %uid, error = &error as &dyn std::error::Error, "state of the pod is not on disk yet");
-                    }
-                }
-                Durable::Remove => {
-                    let _ = fs::remove_file(&path);
-                    // the directory goes with its last file; volumes and containers have been removed before
-                    let _ = fs::remove_dir(&dir);
-                    if !dir.join("pod").exists() && !dir.join("record").exists() {
-                        let _ = fs::remove_file(run.join(format!("{uid}{GONE}")));
-                    }
-                }
-            }
+        write_batch(batch, root, run);
+    }
+}
+
+fn write_batch(batch: BTreeMap<(PodUid, &'static str), Durable>, root: &Path, run: &Path) {
+    let mut changed = Vec::new();
+    for ((uid, name), what) in batch {
+        let path = root.join(uid.as_str()).join(name);
+        match what {
+            Durable::Remove => remove_durable(&uid, &path, run),
+            Durable::Write { version, bytes } => changed.push((uid, path, version, bytes)),
         }
+    }
+    for (_, path, ..) in &changed {
+        if let Some(directory) = path.parent() {
+            // what is missing then is told below
+            let _ = fs::create_dir_all(directory);
+        }
+    }
+    let objects: Vec<_> = changed
+        .iter()
+        .map(|(_, path, version, payload)| state_file::Object {
+            path,
+            version: *version,
+            payload,
+        })
+        .collect();
+    let written = state_file::write_durably(&objects);
+    for ((uid, ..), written) in changed.iter().zip(written) {
+        if let Err(error) = written {
+            tracing::warn!(pod.uid = %uid, error = &error as &dyn std::error::Error, "state of the pod is not on disk yet");
+        }
+    }
+}
+
+fn remove_durable(uid: &PodUid, path: &Path, run: &Path) {
+    let _ = fs::remove_file(path);
+    let Some(directory) = path.parent() else {
+        return;
+    };
+    // the directory goes with its last file; volumes and containers have been removed before
+    let _ = fs::remove_dir(directory);
+    if !directory.join("pod").exists() && !directory.join("record").exists() {
+        let _ = fs::remove_file(run.join(format!("{uid}{GONE}")));
     }
 }
 

@@ -55,59 +55,140 @@ pub fn write(
     payload: &[u8],
     durability: Durability,
 ) -> Result<(), WriteError> {
-    let length = u32::try_from(payload.len())
-        .ok()
-        .filter(|_| payload.len() <= MAX_PAYLOAD);
-    let Some(length) = length else {
-        return Err(WriteError::TooLarge {
+    let staged = Staged::write(path, version, payload)?;
+    match durability {
+        Durability::Cache => staged.rename(),
+        Durability::Disk => {
+            staged.sync()?.rename()?;
+            sync_directory(path)
+        }
+    }
+}
+
+/// One object of [`write_durably`].
+#[derive(Debug, Clone, Copy)]
+pub struct Object<'a> {
+    pub path: &'a Path,
+    pub version: u32,
+    pub payload: &'a [u8],
+}
+
+/// Replaces many objects as [`write`] does with [`Durability::Disk`]. The disk is waited for about twice for all of them, not twice for
+/// each: what a file system has to write for the first of many files, it writes for those that were changed with it.
+///
+/// Gives a result for each, in their order; one that cannot be written is in no other's way.
+pub fn write_durably(objects: &[Object<'_>]) -> Vec<Result<(), WriteError>> {
+    objects.chunks(MOST_OPEN).flat_map(write_chunk).collect()
+}
+
+/// Files that [`write_durably`] has open at once.
+const MOST_OPEN: usize = 64;
+
+fn write_chunk(objects: &[Object<'_>]) -> Vec<Result<(), WriteError>> {
+    // each step for all before the next one for any
+    let staged: Vec<_> = objects
+        .iter()
+        .map(|object| Staged::write(object.path, object.version, object.payload))
+        .collect();
+    let synced: Vec<_> = staged
+        .into_iter()
+        .map(|s| s.and_then(Staged::sync))
+        .collect();
+    let renamed: Vec<_> = synced
+        .into_iter()
+        .map(|s| s.and_then(Staged::rename))
+        .collect();
+    let both = objects.iter().zip(renamed);
+    both.map(|(object, renamed)| renamed.and_then(|()| sync_directory(object.path)))
+        .collect()
+}
+
+/// A new object beside the old one.
+struct Staged<'a> {
+    path: &'a Path,
+    temporary: PathBuf,
+    file: File,
+}
+
+impl<'a> Staged<'a> {
+    fn write(path: &'a Path, version: u32, payload: &[u8]) -> Result<Self, WriteError> {
+        let bytes = encode(version, payload).ok_or_else(|| WriteError::TooLarge {
             path: path.to_owned(),
             size: payload.len(),
-        });
-    };
+        })?;
+        let temporary = beside(path, "tmp");
+        let written = || -> io::Result<File> {
+            let mut file = File::options()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&temporary)?;
+            file.write_all(&bytes)?;
+            Ok(file)
+        };
+        match written() {
+            Ok(file) => Ok(Self {
+                path,
+                temporary,
+                file,
+            }),
+            Err(source) => Err(given_up(path, &temporary, source)),
+        }
+    }
+    fn sync(self) -> Result<Self, WriteError> {
+        match self.file.sync_all() {
+            Ok(()) => Ok(self),
+            Err(source) => Err(given_up(self.path, &self.temporary, source)),
+        }
+    }
+    fn rename(self) -> Result<(), WriteError> {
+        drop(self.file);
+        fs::rename(&self.temporary, self.path)
+            .map_err(|source| given_up(self.path, &self.temporary, source))
+    }
+}
+
+fn given_up(path: &Path, temporary: &Path, source: io::Error) -> WriteError {
+    let _ = fs::remove_file(temporary);
+    WriteError::Write {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn sync_directory(path: &Path) -> Result<(), WriteError> {
+    File::open(parent(path))
+        .and_then(|directory| directory.sync_all())
+        .map_err(|source| WriteError::Write {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+/// `None`: it is too large.
+fn encode(version: u32, payload: &[u8]) -> Option<Vec<u8>> {
+    let length = u32::try_from(payload.len())
+        .ok()
+        .filter(|_| payload.len() <= MAX_PAYLOAD)?;
     let mut bytes = Vec::with_capacity(HEADER + payload.len());
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&version.to_le_bytes());
     bytes.extend_from_slice(&length.to_le_bytes());
     bytes.extend_from_slice(&crc32fast::hash(payload).to_le_bytes());
     bytes.extend_from_slice(payload);
-
-    let temporary = beside(path, "tmp");
-    let attempt = || -> io::Result<()> {
-        let mut file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        file.write_all(&bytes)?;
-        if durability == Durability::Disk {
-            file.sync_all()?;
-        }
-        drop(file);
-        fs::rename(&temporary, path)?;
-        if durability == Durability::Disk {
-            File::open(parent(path))?.sync_all()?;
-        }
-        Ok(())
-    };
-    attempt().map_err(|source| {
-        let _ = fs::remove_file(&temporary);
-        WriteError::Write {
-            path: path.to_owned(),
-            source,
-        }
-    })
+    Some(bytes)
 }
 
 /// Makes an object that was written with [`Durability::Cache`] durable.
 pub fn sync(path: &Path) -> Result<(), WriteError> {
     File::open(path)
         .and_then(|file| file.sync_all())
-        .and_then(|()| File::open(parent(path))?.sync_all())
         .map_err(|source| WriteError::Write {
             path: path.to_owned(),
             source,
-        })
+        })?;
+    sync_directory(path)
 }
 
 /// Reads an object. `Ok(None)`: there is none.

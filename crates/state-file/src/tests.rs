@@ -59,3 +59,36 @@ fn a_corrupt_file_is_moved_aside() {
     assert_eq!(fs::read(aside).unwrap(), b"garbage");
     assert_eq!(read(&path).unwrap(), None);
 }
+
+#[test]
+fn of_many_objects_each_is_written_or_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths: Vec<_> = (0..200)
+        .map(|number| match number {
+            77 => dir.path().join("missing/object"),
+            _ => dir.path().join(format!("object-{number}")),
+        })
+        .collect();
+    write(&paths[3], 1, b"old", Durability::Cache).unwrap();
+    let payloads: Vec<_> = (0..paths.len()).map(|n| n.to_string()).collect();
+    let objects: Vec<_> = paths
+        .iter()
+        .zip(&payloads)
+        .map(|(path, payload)| Object {
+            path,
+            version: 2,
+            payload: payload.as_bytes(),
+        })
+        .collect();
+    let results = write_durably(&objects);
+    assert_eq!(results.len(), objects.len());
+    for (number, result) in results.iter().enumerate() {
+        assert_eq!(result.is_ok(), number != 77, "{result:?}");
+        let stored = read(&paths[number]).unwrap();
+        let found = stored.map(|stored| (stored.version, stored.payload));
+        let expected = (number != 77).then(|| (2, payloads[number].clone().into_bytes()));
+        assert_eq!(found, expected);
+    }
+    let left = fs::read_dir(dir.path()).unwrap().count();
+    assert_eq!(left, 199, "nothing temporary is left");
+}

@@ -25,7 +25,7 @@ pub(crate) fn in_order() -> anyhow::Result<Vec<Row>> {
     Ok(vec![row(
         "pod_start",
         &starts[4..],
-        "one every 300 ms, image present, own network; from the node's timeline",
+        "one every two seconds or so, image present, own network; from the node's timeline",
     )])
 }
 

@@ -140,8 +140,14 @@ fn nothing_is_left_when_the_node_goes() -> Answer {
     if !can_run() {
         return Ok(());
     }
-    let node = Node::new()?;
+    let mut node = Node::new()?;
     let service = node.tree.create_service("coracle-keeper")?;
+    let late = node.run(&service, "sleep 600 & wait")?;
+    let last = directories(&service).pop().ok_or("no directory")?;
+    until("it is there", || {
+        std::fs::read_to_string(last.join("cgroup.procs"))
+            .is_ok_and(|listed| listed.lines().any(|pid| pid == late.to_string()))
+    })?;
     node.tree.set_tier_shares(TierShares {
         burstable: 2048,
         besteffort: 2,
@@ -149,6 +155,7 @@ fn nothing_is_left_when_the_node_goes() -> Answer {
     assert_eq!(node.tree.remove_all()?, Removed::Removed);
     assert!(!none_exists(&directories(&service)), "the keeper's stays");
     node.tree.remove_service("coracle-keeper")?;
+    assert_eq!(node.exit_of(late)?, 128 + 9);
     assert!(none_exists(&directories(&service)));
     for directory in directories(&service) {
         let root = directory.parent().ok_or("no parent")?;

@@ -6,7 +6,8 @@ use launch_plan::description::{ContainerFiles, FdIndex, LaunchDescription};
 use linux_sys::pidfd::pidfd_send_signal;
 use pod_model::{ContainerKey, ExitCause};
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// What an agent holds of a container.
 pub(crate) struct Held {
@@ -422,4 +423,25 @@ fn only_what_executed_its_program_bears_the_mark_of_it() {
     let failure = node.launch_fails(&mut connection, refused, vec![]);
     assert_eq!(failure.stage, Stage::Exec);
     assert!(pid_file::read(&run).is_some() && !pid_file::has_executed(&run));
+}
+
+#[test]
+fn a_keeper_beside_another_ends_soon_and_leaves_it_alone() {
+    if !is_root() {
+        return;
+    }
+    let node = Node::new();
+    let begun = Instant::now();
+    let second = Command::new(&node.binary)
+        .arg(node.path("run"))
+        .env_clear()
+        .output()
+        .expect("a keeper");
+    assert!(!second.status.success());
+    let says = String::from_utf8_lossy(&second.stderr);
+    assert!(says.contains("another keeper holds"), "{says}");
+    assert!(begun.elapsed() < Duration::from_secs(3));
+    let mut connection = node.connect();
+    let held = Held::launch(&node, &mut connection, node.plain("main", &["sleep", "1"]));
+    assert_eq!(exit_of(&mut connection, &held.key).code, 0);
 }
