@@ -3,7 +3,7 @@ use crate::node::{Node, exit_of, is_root};
 use crate::terminals::read_until;
 use keeper::client::{Answer, Connection};
 use keeper::protocol::{Event, ExecStdio, FailureKind, Refusal, Reply, Request, Stage};
-use launch_plan::description::{ExecDescription, FdIndex, TerminalSize};
+use launch_plan::description::{CgroupPlacement, ExecDescription, FdIndex, TerminalSize};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -119,6 +119,18 @@ fn who_waits_for_the_end_alone_is_answered_once() {
         matches!(&failed, Reply::Failed(f) if f.stage == Stage::Exec),
         "{failed:?}"
     );
+    // given up before the child was there: its place is gone
+    let description = describe(&node, &held, 4, &["touch", "/not-given-up"]);
+    let directories = match &description.cgroup {
+        CgroupPlacement::V1 { directories } => directories.clone(),
+        CgroupPlacement::V2 { directory } => vec![directory.clone()],
+    };
+    for directory in directories {
+        std::fs::remove_dir(directory).expect("removed");
+    }
+    let (id, _output) = send(&mut connection, description, true);
+    let reply = connection.reply(id).expect("an answer").reply;
+    assert!(matches!(&reply, Reply::Failed(_)), "{reply:?}");
     // no event came in between, or this one would not be the first
     held.signal(9);
     let event = connection.event().expect("an event");
