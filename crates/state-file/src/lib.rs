@@ -73,7 +73,7 @@ pub struct Object<'a> {
     pub payload: &'a [u8],
 }
 
-/// Replaces many objects as [`write`] does with [`Durability::Disk`]. The disk is waited for about twice for all of them, not twice for
+/// Replaces many objects as [`write()`] does with [`Durability::Disk`]. The disk is waited for about twice for all of them, not twice for
 /// each: what a file system has to write for the first of many files, it writes for those that were changed with it.
 ///
 /// Gives a result for each, in their order; one that cannot be written is in no other's way.
