@@ -384,7 +384,8 @@ impl Life {
             let from = if of_boot != boot {
                 // by another clock, long ago
                 MonoTime(0)
-            } else if end.at >= earlier.plus(delay) {
+            } else if attempt.vanished || end.at >= earlier.plus(delay) {
+                // of one that vanished the end is seen later than it was
                 earlier
             } else {
                 end.at

@@ -221,9 +221,12 @@ impl World<'_> {
         if life.tainted || life.told_to_go != Some(agent) || !is_due {
             return;
         }
+        // a start that was under way may end late, and then has its least grace
         let is_spared = |key: &ContainerKey| {
             let attempt = self.truth.known_attempt(key);
-            attempt.is_some_and(|a| a.has_to_go && !a.killed && a.lives())
+            attempt.is_some_and(|a| {
+                a.has_to_go && !a.killed && a.lives() && a.started.plus(least) < mono
+            })
         };
         let keys = self.kernel.living().map(|(key, _)| key);
         let of_pod: Vec<_> = keys.filter(|key| key.pod == *uid).collect();

@@ -69,14 +69,16 @@ impl World<'_> {
         let living: BTreeSet<&PodUid> = self.kernel.living().map(|(key, _)| &key.pod).collect();
         let holds = |plan: &PodPlan, uid: &PodUid| {
             let record = agent.core.record(uid)?;
-            let tainted = self.truth.lives.get(uid).is_none_or(|life| life.tainted);
-            let is_withdrawn = record.deleted && !plan.from_api;
+            let life = self.truth.lives.get(uid)?;
+            // also one whose end was told to an agent that did not live to write it down: the source tells the next one
+            let is_told = record.deleted || life.told_to_go.is_some();
+            let is_withdrawn = is_told && !plan.from_api;
             let may_begin = match &record.admission {
                 Admission::Admitted { after } => after.is_empty(),
                 _ => false,
             };
             let is_open = may_begin && record.stage.is_before_termination();
-            let holds = !tainted && !is_withdrawn && (is_open || living.contains(uid));
+            let holds = !life.tainted && !is_withdrawn && (is_open || living.contains(uid));
             holds.then_some(plan.memory)
         };
         let pods = self.history.pods.iter().zip(&self.pods);

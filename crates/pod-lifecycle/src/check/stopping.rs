@@ -66,6 +66,12 @@ impl Checker<'_> {
             else {
                 continue;
             };
+            // its turn came before: with this step the signal is only tried again
+            let before = self.before.container(&key.name).map(|c| &c.state);
+            if matches!(before, Some(ContainerState::Stopping { stop, .. }) if stop.step == StopStep::Signal)
+            {
+                continue;
+            }
             // its turn came with the deadline, or it was being stopped before the pod was
             if stop.least >= stop.deadline.plus(LEAST_GRACE) || stop.least == MonoTime::default() {
                 continue;
